@@ -1,0 +1,40 @@
+"""The compiled half: BSON bytes in, PostgreSQL COPY BINARY bytes out."""
+
+from .bson import CorruptBSON, check
+from .encoder import (
+    COPY_HEADER,
+    COPY_TRAILER,
+    BatchEncoder,
+    Drift,
+    EncodedBatch,
+    Reject,
+)
+from .event import ChangeEvent, parse_events
+from .jsontext import json_text
+from .key import KeyKindError, in_filter, key_encoding, key_text
+from .observe import Observation, ObservedPath
+from .plan import PlanColumn, RowPlan
+from .reply import Reply
+
+__all__ = [
+    "COPY_HEADER",
+    "COPY_TRAILER",
+    "BatchEncoder",
+    "ChangeEvent",
+    "CorruptBSON",
+    "Drift",
+    "EncodedBatch",
+    "KeyKindError",
+    "Observation",
+    "ObservedPath",
+    "PlanColumn",
+    "Reject",
+    "Reply",
+    "RowPlan",
+    "check",
+    "in_filter",
+    "json_text",
+    "key_encoding",
+    "key_text",
+    "parse_events",
+]

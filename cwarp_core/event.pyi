@@ -1,0 +1,43 @@
+from typing import final
+
+from .reply import Reply
+
+@final
+class ChangeEvent:
+    """The header of one change event, and where its document lies.
+
+    operation: MongoDB's ``operationType``, whatever it is.
+    key: the ``_id`` element of ``documentKey`` (type byte, then value bytes), or None.
+    cluster_time: (seconds << 32) | increment.
+    transaction: the bytes of ``lsid`` and ``txnNumber``, equal for all events of one
+        source transaction; None outside one.
+    """
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def database(self) -> str: ...
+    @property
+    def collection(self) -> str: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def cluster_time(self) -> int: ...
+    @property
+    def transaction(self) -> bytes | None: ...
+    @property
+    def token(self) -> bytes:
+        """The event's resume token as one BSON document."""
+    @property
+    def document(self) -> bytes | None:
+        """``fullDocument``, or None when the event carries none."""
+    @property
+    def to_collection(self) -> str | None:
+        """The new name of a rename event (``to.coll``)."""
+    @property
+    def collection_uuid(self) -> bytes | None: ...
+    @property
+    def nbytes(self) -> int: ...
+
+def parse_events(reply: Reply) -> list[ChangeEvent]:
+    """The change events of a reply, in order. Raises CorruptBSON."""

@@ -1,0 +1,22 @@
+from collections.abc import Sequence
+
+def key_encoding(key: bytes) -> str:
+    """The narrowest encoding that holds this ``_id`` element.
+
+    key: one type byte, then the value's bytes. Returns "objectId", "string", "uuid"
+    (binary subtype 4), "bigint" (int32, int64), "numeric" (double, decimal128) or
+    "canonical". Raises CorruptBSON.
+    """
+
+def key_text(key: bytes, encoding: str) -> str:
+    """The text form of the key cell, exactly what PostgreSQL prints for it.
+
+    Two ids that MongoDB holds equal (1, 1L, 1.0) have one text in "numeric" and in
+    "canonical". Raises KeyKindError when the id does not fit the encoding,
+    CorruptBSON when its bytes are not sound.
+    """
+
+def in_filter(keys: Sequence[bytes]) -> bytes:
+    """The BSON document ``{"_id": {"$in": [...]}}`` of these ``_id`` elements."""
+
+class KeyKindError(ValueError): ...

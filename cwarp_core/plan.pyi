@@ -1,0 +1,59 @@
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+class PlanColumn(NamedTuple):
+    """One destination column fed by one document path.
+
+    path: field names from the root, one per level; ``()`` is the whole document.
+    type: "boolean", "integer", "bigint", "double precision", "numeric", "text",
+        "uuid", "bytea", "timestamptz", "jsonb", "json", or "jsontext" (JSON text
+        held in a ``text`` column).
+    native: the BSON kind (``$type`` alias, or "uuid") that this column's type alone
+        identifies. A value of another kind that still fits is stored, and its exact
+        form is kept beside it in ``_cwarp_extra``; the number family is excepted.
+    subtype: the binary subtype that a ``bytea`` column identifies.
+    """
+
+    path: tuple[str, ...]
+    type: str
+    native: str = ""
+    subtype: int = 0
+
+@final
+class RowPlan:
+    """One table's mapping, compiled once into C arrays. Immutable, shareable.
+
+    A row is: key, columns in order, then ``_cwarp_source_ts`` if ``source_ts``,
+    then ``_cwarp_extra``. ``width`` is that number of cells.
+
+    key: encoding of ``_id``: "objectId", "string" (both ``text``), "uuid", "bigint",
+        "numeric" or "canonical" (``text``).
+    max_depth: the root's fields are level 1; a sub-document below this level is
+        flattened, one at it is a leaf.
+    json_mode: "plain" or "canonical".  legacy_uuid: how binary subtype 3 becomes a
+        uuid: "" (it stays binary), "standard", "java" or "csharp".
+    on_misfit: "rescue" (to ``_cwarp_extra``), "dead_letter" (reject the document).
+
+    Raises ValueError for an unknown word, two columns of one path, or a depth
+    outside 1..32.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        columns: Sequence[PlanColumn],
+        *,
+        max_depth: int = 3,
+        json_mode: str = "plain",
+        legacy_uuid: str = "",
+        on_misfit: str = "rescue",
+        source_ts: bool = True,
+    ) -> None: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def columns(self) -> tuple[PlanColumn, ...]: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def max_depth(self) -> int: ...

@@ -1,0 +1,31 @@
+from typing import final
+
+@final
+class Reply:
+    """The documents of one raw reply to ``find``, ``aggregate`` or ``getMore``.
+
+    Keeps the reply's bytes and the offset and length of each document; copies
+    nothing until ``document`` is called. Raises CorruptBSON when the reply itself
+    is not sound (a corrupt document inside it is found later, by its reader).
+    """
+
+    def __init__(self, raw: bytes) -> None: ...
+    @classmethod
+    def of_documents(cls, documents: list[bytes], operation_time: int = 0) -> Reply:
+        """A reply made of these documents, for sources that have no wire protocol."""
+    def __len__(self) -> int: ...
+    def document(self, index: int) -> bytes: ...
+    def key(self, index: int) -> bytes | None:
+        """The ``_id`` element of a document: its type byte, then its value's bytes."""
+    @property
+    def cursor_id(self) -> int: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def post_batch_resume_token(self) -> bytes | None:
+        """The token as one BSON document."""
+    @property
+    def operation_time(self) -> int:
+        """``operationTime`` as (seconds << 32) | increment; 0 when absent."""
+    @property
+    def nbytes(self) -> int: ...

@@ -1,0 +1,74 @@
+"""Options that several verbs share, and what they resolve to."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cartridge_warp import config, logs
+from cartridge_warp.config import MonitoringSettings
+from cartridge_warp.config.environment import read_file
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def log_options(command: F) -> F:
+    """``--log-format`` and ``--log-level``."""
+    command = click.option(
+        "--log-level",
+        type=click.Choice(LEVELS, case_sensitive=False),
+        help="The least severe log line to write. DEBUG adds tracebacks and may show "
+        "ids and values; credentials are never shown.  [default: INFO]",
+    )(command)
+    return click.option(
+        "--log-format",
+        type=click.Choice(("auto", "text", "json")),
+        help="How log lines look on stderr; auto is text on a terminal, JSON "
+        "elsewhere.  [default: auto]",
+    )(command)
+
+
+def configure_logs(
+    monitoring: MonitoringSettings, log_format: str | None, log_level: str | None
+) -> str:
+    """Set the process' logging up, options before settings. Returns the run's id."""
+    run_id = uuid.uuid4().hex[:12]
+    written = {True: "json", False: "text", None: "auto"}
+    logs.configure(
+        level=log_level or monitoring.log_level,
+        style=log_format or written[monitoring.structured_logging],
+        run_id=run_id,
+    )
+    return run_id
+
+
+def env_file_option(command: F) -> F:
+    """``--env-file``."""
+    return click.option(
+        "--env-file",
+        type=FILE,
+        help="Read variables (NAME=value lines) from this file; those of the "
+        "environment win.",
+    )(command)
+
+
+def load(
+    path: Path | None, overrides: dict[str, object], env_file: Path | None
+) -> config.Settings:
+    """The settings: command line > environment > env file > file > defaults.
+
+    Their passwords are hidden from everything this process shows from here on.
+    """
+    variables = {**(read_file(env_file) if env_file else {}), **os.environ}
+    settings = config.load(path, overrides, variables)
+    logs.hide(settings.source.connection_string)
+    logs.hide(settings.destination.connection_string)
+    return settings

@@ -1,0 +1,185 @@
+"""``cwarp sync``: the main job."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from pathlib import Path
+from urllib.parse import unquote
+
+import click
+
+from cartridge_warp import registry
+from cartridge_warp.config import SchemaSettings, Settings
+from cartridge_warp.engine import runner
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.errors import (
+    ConfigError,
+    PreconditionError,
+    SourceUnavailable,
+)
+
+from . import progress as views
+from .options import FILE, configure_logs, env_file_option, load, log_options
+from .servers import serving
+
+log = logging.getLogger(__name__)
+
+
+@click.command(short_help="Copy everything, then apply every change.")
+@click.argument("src", required=False, metavar="[SRC")
+@click.argument("dst", required=False, metavar="DST]")
+@click.option(
+    "--schema",
+    metavar="NAME",
+    help="The PostgreSQL schema to sync into; with --config, the one of its schemas to "
+    "sync.  [default: the database's name in SRC]",
+)
+@click.option(
+    "--tables",
+    metavar="A,B",
+    help="Sync these collections alone; globs are allowed.",
+)
+@click.option("--once", is_flag=True, help="Copy, catch up to now, and end.")
+@click.option("--config", "config_file", type=FILE, metavar="FILE", help="A YAML file.")
+@env_file_option
+@click.option(
+    "--mode",
+    type=click.Choice(("single", "multi")),
+    help="Sync one schema of the configuration or all of them in this process.",
+)
+@click.option(
+    "--progress",
+    "style",
+    type=click.Choice(views.STYLES),
+    default="auto",
+    show_default=True,
+    help="live: a table on the terminal. log: a log line every 10 s. json: a JSON line "
+    "a second on stdout. auto: live on a terminal, else log.",
+)
+@click.option(
+    "--metrics-port",
+    type=int,
+    metavar="PORT",
+    help="Port of /metrics; 0 takes a free one.  [default: 8080]",
+)
+@click.option(
+    "--health-port",
+    type=int,
+    metavar="PORT",
+    help="Port of /health, /ready, /startup and /status.json; 0 takes a free one.  "
+    "[default: 8081]",
+)
+@log_options
+def sync(
+    src: str | None,
+    dst: str | None,
+    schema: str | None,
+    tables: str | None,
+    once: bool,
+    config_file: Path | None,
+    env_file: Path | None,
+    mode: str | None,
+    style: str,
+    metrics_port: int | None,
+    health_port: int | None,
+    log_format: str | None,
+    log_level: str | None,
+) -> int:
+    """Copy every document of SRC into DST, then apply every change until stopped.
+
+    SRC is a mongodb:// URI with a database, DST a postgresql:// URI; or both come
+    from --config FILE or from CARTRIDGE_WARP_SOURCE__CONNECTION_STRING and
+    CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING. Prefer these where others can list
+    processes: a password in an argument is visible to them.
+
+    Run it again and it goes on where it was, whatever ended it. SIGTERM and Ctrl-C
+    commit what is complete and end with 0; a second Ctrl-C ends at once.
+
+    /metrics and the probes are served on 127.0.0.1. A port that is in use is an error
+    with --config or a --...-port option, and only a warning without.
+    """
+    if (src is None) != (dst is None):
+        raise click.UsageError("SRC and DST belong together: give both or neither")
+    settings = load(
+        config_file,
+        {
+            **_connections(src, dst),
+            "single_schema_name": _schema_name(schema, src, config_file),
+            "mode": mode,
+            "global_table_whitelist": tables,
+            "monitoring.prometheus.port": metrics_port,
+            "monitoring.health.port": health_port,
+        },
+        env_file,
+    )
+    configure_logs(settings.monitoring, log_format, log_level)
+    asked_for = (config_file, metrics_port, health_port) != (None, None, None)
+    progress, stop = Progress(), StopSignal()
+    with serving(settings.monitoring, progress, required=asked_for), stop.install():
+        if tables is not None:
+            _check_tables(settings, _names(tables))
+        with views.shown(progress, style):
+            return runner.run(settings, once=once, progress=progress, stop=stop)
+
+
+def _connections(src: str | None, dst: str | None) -> dict[str, object]:
+    return {
+        "source.connection_string": src,
+        "source.database": None if src is None else _database_of(src),
+        "destination.connection_string": dst,
+    }
+
+
+def _schema_name(
+    schema: str | None, src: str | None, config_file: Path | None
+) -> str | None:
+    """Without a file and a name, the database's name is the schema's."""
+    if schema is not None or src is None or config_file is not None:
+        return schema
+    return _database_of(src)
+
+
+def _database_of(uri: str) -> str | None:
+    """The database in a MongoDB URI: after the hosts, before the options."""
+    place = uri.partition("://")[2].rpartition("@")[2]
+    name = place.partition("?")[0].partition("/")[2]
+    return unquote(name) or None
+
+
+def _names(tables: str) -> list[str]:
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    if not names:
+        raise click.BadParameter("no collection is named", param_hint="'--tables'")
+    return names
+
+
+def _check_tables(settings: Settings, names: list[str]) -> None:
+    """Every name of ``--tables`` is a collection of some schema. Raises ConfigError.
+
+    A glob may match nothing yet; a name that matches nothing is a slip of the pen.
+    """
+    plain = [name for name in names if not set(name) & set("*?[")]
+    found: set[str] = set()
+    for schema in settings.schemas:
+        found |= _collections(settings, schema)
+    for name in plain:
+        if name not in found:
+            close = difflib.get_close_matches(name, found, n=1)
+            some = ", ".join(sorted(found)[:10]) or "none"
+            raise ConfigError(
+                f"--tables: no collection is called {name}",
+                hint=f"did you mean {close[0]}?" if close else f"there are: {some}",
+            )
+
+
+def _collections(settings: Settings, schema: SchemaSettings) -> set[str]:
+    source = registry.source(settings.source, schema)
+    try:
+        source.validate()
+        return {each.name for each in source.discover()}
+    except SourceUnavailable as error:
+        raise PreconditionError(str(error), hint=error.hint) from None
+    finally:
+        source.close()

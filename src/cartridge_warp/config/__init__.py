@@ -1,0 +1,29 @@
+"""What the process was told to do: ``load`` reads it, the structs hold it."""
+
+from .load import load
+from .model import (
+    DestinationSettings,
+    ErrorSettings,
+    HealthSettings,
+    MonitoringSettings,
+    PrometheusSettings,
+    SchemaSettings,
+    Settings,
+    SourceSettings,
+    TableSettings,
+)
+from .uri import redact
+
+__all__ = [
+    "DestinationSettings",
+    "ErrorSettings",
+    "HealthSettings",
+    "MonitoringSettings",
+    "PrometheusSettings",
+    "SchemaSettings",
+    "Settings",
+    "SourceSettings",
+    "TableSettings",
+    "load",
+    "redact",
+]

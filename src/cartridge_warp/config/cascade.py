@@ -1,0 +1,78 @@
+"""From what was written to complete settings: table over schema over global."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import convert
+
+from cartridge_warp.model import TableOptions
+
+from .check import Values
+from .model import (
+    DestinationSettings,
+    ErrorSettings,
+    MonitoringSettings,
+    SchemaSettings,
+    Settings,
+    SourceSettings,
+    TableSettings,
+)
+from .written import Flow, Shape, WrittenSchema
+
+#: Settings of a schema that stand at the top of the file too.
+_FLOW: Final = set(Flow.__struct_fields__) - set(Shape.__struct_fields__)
+_OPTIONS: Final = set(TableOptions.__struct_fields__)
+#: Settings that cascade down to a table.
+_TABLE: Final = _OPTIONS | {"schema_sample_size"}
+#: Every setting that may stand at more than one level.
+CASCADING: Final = frozenset(_TABLE | _FLOW)
+#: Settings a schema has for itself alone.
+_OWN: Final = (
+    set(WrittenSchema.__struct_fields__) - set(Flow.__struct_fields__) - _TABLE
+)
+
+
+def resolve(top: Values, chosen: list[Values], mode: str) -> Settings:
+    """The settings for the chosen schemas, which have their databases by now."""
+    source = convert(top["source"], SourceSettings)
+    errors = convert(top.get("error_handling", {}), ErrorSettings)
+    # Three settings have their global value in a group, where people look for it.
+    above = {
+        **top,
+        "max_document_depth": source.max_document_depth,
+        "schema_sample_size": source.schema_sample_size,
+        "on_misfit": errors.on_misfit,
+    }
+    return Settings(
+        mode="single" if mode == "single" else "multi",
+        source=source,
+        destination=convert(top["destination"], DestinationSettings),
+        schemas=tuple(_schema(above, schema) for schema in chosen),
+        monitoring=convert(top.get("monitoring", {}), MonitoringSettings),
+        error_handling=errors,
+    )
+
+
+def _schema(top: Values, schema: Values) -> SchemaSettings:
+    above = {**_some(top, _TABLE), **_some(schema, _TABLE)}
+    fields: dict[str, Any] = {
+        **_some(top, _FLOW | {"global_table_whitelist", "global_table_blacklist"}),
+        **_some(schema, _FLOW | _OWN),
+        "tables": tuple(_table(above, table) for table in schema.get("tables", ())),
+        "defaults": _table(above, {"name": "*"}),
+    }
+    return SchemaSettings(**fields)
+
+
+def _table(above: Values, table: Values) -> TableSettings:
+    values = {**above, **table}
+    return TableSettings(
+        name=values["name"],
+        options=TableOptions(**_some(values, _OPTIONS)),
+        **_some(values, _TABLE - _OPTIONS),
+    )
+
+
+def _some(values: Values, names: set[str]) -> Values:
+    return {name: value for name, value in values.items() if name in names}

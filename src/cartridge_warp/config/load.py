@@ -1,0 +1,74 @@
+"""Read, merge, fill in, check, resolve: every setting once, before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from cartridge_warp.errors import ConfigError
+
+from . import cascade, document, environment, interpolate, rules
+from .check import check
+from .model import Settings
+from .node import Node, Problem, overlay
+
+NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
+
+
+def load(
+    path: Path | None,
+    overrides: Mapping[str, object] = NO_OVERRIDES,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings of one process. Raises ConfigError, one line for each problem.
+
+    path: the YAML (or JSON) file; None for none.  overrides: the command line's, which
+    win over all else: nested mappings or dotted names (``source.database``); None
+    means not given. A ``single_schema_name`` there means mode single, whatever the
+    file says.  environ: variables, which win over the file and are those that
+    ``${VAR}`` in it may name; ``environment.read_file`` reads more from a file.
+    """
+    if overrides.get("single_schema_name") is not None:
+        overrides = {**overrides, "mode": overrides.get("mode") or "single"}
+    problems: list[Problem] = []
+    root = Node({}, "settings") if path is None else document.read(path)
+    root = overlay(root, environment.tree(environ, problems))
+    root = overlay(root, _tree(overrides))
+    root = interpolate.expand_node(root, environ, problems)
+    _raise(problems)
+    checked = check(root)
+    schemas, mode = rules.apply(checked)
+    _raise(checked.problems)
+    return cascade.resolve(checked.values, schemas, mode)
+
+
+def _tree(overrides: Mapping[str, object]) -> Node:
+    root = Node({}, "command line")
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        node = _node(value)
+        for part in reversed(name.split(".")):
+            node = Node({part: node}, "command line")
+        root = overlay(root, node)
+    return root
+
+
+def _node(value: object) -> Node:
+    if isinstance(value, Mapping):
+        return _tree(value)
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return Node([_node(item) for item in value], "command line")
+    return Node(value, "command line", literal=True)
+
+
+def _raise(problems: list[Problem]) -> None:
+    if len(problems) == 1:
+        raise ConfigError(str(problems[0]), hint=problems[0].hint)
+    if problems:
+        lines = (
+            f"{each} ({each.hint})" if each.hint else str(each) for each in problems
+        )
+        raise ConfigError("\n".join(lines))

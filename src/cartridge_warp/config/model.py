@@ -1,0 +1,257 @@
+"""The settings as the rest of the product sees them: complete, checked, frozen.
+
+Names, types, limits, defaults and descriptions stand here once; the loader, the
+reference page and the error messages are made from them.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from cartridge_warp.model import TableOptions
+
+from .uri import redact
+
+Depth = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=32,
+        description="Levels of fields that become columns; the root's fields are"
+        " level 1, and a sub-document at this level becomes one JSON column.",
+    ),
+]
+SampleSize = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=1_000_000,
+        description="Documents read from a collection to choose its columns.",
+    ),
+]
+Misfit = Annotated[
+    Literal["rescue", "dead_letter"],
+    Meta(
+        description="A value that does not fit its column: `rescue` keeps it in"
+        " `_cwarp_extra`, `dead_letter` puts the whole document aside."
+    ),
+]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Patterns = tuple[str, ...]
+
+
+class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the documents come from."""
+
+    type: Annotated[Literal["mongodb"], Meta(description="The kind of source.")] = (
+        "mongodb"
+    )
+    connection_string: Annotated[
+        str,
+        Meta(
+            description="`mongodb://` or `mongodb+srv://` URI of a replica set or a"
+            " sharded cluster. Take it from `${VAR}` or a file."
+        ),
+    ]
+    database: Annotated[
+        str,
+        Meta(
+            description="The database, when one schema is configured and does not"
+            " name its own."
+        ),
+    ] = ""
+    full_document: Annotated[
+        Literal["lookup"],
+        Meta(
+            description="How the document of an update is fetched: `lookup` reads the"
+            " changed keys of a batch at once."
+        ),
+    ] = "lookup"
+    read_preference: Annotated[
+        Literal[
+            "primary",
+            "primaryPreferred",
+            "secondary",
+            "secondaryPreferred",
+            "nearest",
+        ],
+        Meta(description="Which members of the replica set are read."),
+    ] = "primary"
+    connection_timeout: Annotated[
+        Seconds, Meta(description="Seconds to wait for a server that can be used.")
+    ] = 10.0
+    snapshot_batch_bytes: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=1 << 30,
+            description="Rows gathered before they are sent, while a table is first"
+            " copied, in bytes.",
+        ),
+    ] = 4 << 20
+    change_batch_size: Annotated[
+        int, Meta(ge=1, le=100_000, description="Change events asked for at once.")
+    ] = 2000
+    schema_sample_size: SampleSize = 1000
+    max_document_depth: Depth = TableOptions().max_document_depth
+
+    def __repr__(self) -> str:
+        return f"SourceSettings({redact(self.connection_string)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("connection_string", redact(self.connection_string))]
+
+
+class DestinationSettings(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """Where the rows go."""
+
+    type: Annotated[
+        Literal["postgresql"], Meta(description="The kind of destination.")
+    ] = "postgresql"
+    connection_string: Annotated[
+        str,
+        Meta(
+            description="`postgresql://` or `postgres://` URI. Take it from"
+            " `${VAR}` or a file."
+        ),
+    ]
+    metadata_schema: Annotated[
+        str,
+        Meta(
+            description="PostgreSQL schema of markers, registry and dead letters;"
+            " created when missing."
+        ),
+    ] = "cartridge_warp_metadata"
+    connection_timeout: Annotated[
+        Seconds, Meta(description="Seconds to wait for a connection.")
+    ] = 10.0
+    command_timeout: Annotated[
+        Seconds, Meta(description="Seconds that one statement may take.")
+    ] = 300.0
+
+    def __repr__(self) -> str:
+        return f"DestinationSettings({redact(self.connection_string)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("connection_string", redact(self.connection_string))]
+
+
+class PrometheusSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The figures for Prometheus."""
+
+    enabled: Annotated[bool, Meta(description="Serve them.")] = True
+    port: Annotated[Port, Meta(description="TCP port; 0 takes a free one.")] = 8080
+    path: Annotated[
+        str, Meta(pattern="^/", description="Path of the figures, from `/`.")
+    ] = "/metrics"
+
+
+class HealthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answers for probes: `/health`, `/ready`, `/status.json`."""
+
+    enabled: Annotated[bool, Meta(description="Serve them.")] = True
+    port: Annotated[Port, Meta(description="TCP port; 0 takes a free one.")] = 8081
+
+
+class MonitoringSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the process is seen from outside."""
+
+    host: Annotated[
+        str, Meta(min_length=1, description="Address that the HTTP servers bind to.")
+    ] = "127.0.0.1"
+    prometheus: PrometheusSettings = PrometheusSettings()
+    health: HealthSettings = HealthSettings()
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        Meta(description="The least severe log line to write."),
+    ] = "INFO"
+    structured_logging: Annotated[
+        bool | None,
+        Meta(
+            description="`true` writes logs as JSON, `false` as text; unset means text"
+            " on a terminal and JSON elsewhere."
+        ),
+    ] = None
+
+
+class ErrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens when something fails. What may pass is tried again for ever."""
+
+    backoff_factor: Annotated[
+        float,
+        Meta(ge=1, le=10, description="Each wait is this many times the last one."),
+    ] = 2.0
+    max_backoff_seconds: Annotated[
+        float,
+        Meta(ge=0.1, le=3600, description="The longest wait between two attempts."),
+    ] = 10.0
+    on_misfit: Misfit = "rescue"
+
+
+class TableSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table, the cascade resolved. name: a collection, or a glob of several."""
+
+    name: str
+    options: TableOptions = TableOptions()
+    schema_sample_size: int = 1000
+
+
+class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One schema, the cascade resolved.
+
+    name: the PostgreSQL schema.  database: the MongoDB database.  tables: settings of
+    named tables; ``table`` finds them.  defaults: those of every other table.
+    """
+
+    name: str
+    database: str
+    table_whitelist: Patterns = ()
+    table_blacklist: Patterns = ()
+    global_table_whitelist: Patterns = ()
+    global_table_blacklist: Patterns = ()
+    snapshot_workers: int = 2
+    stream_batch_size: int = 1000
+    stream_batch_bytes: int = 16 << 20
+    tables: tuple[TableSettings, ...] = ()
+    defaults: TableSettings = TableSettings(name="*")
+
+    def selects(self, collection: str) -> bool:
+        """Is this collection synced? Both levels have to agree."""
+        return _passes(
+            collection, self.global_table_whitelist, self.global_table_blacklist
+        ) and _passes(collection, self.table_whitelist, self.table_blacklist)
+
+    def table(self, collection: str) -> TableSettings:
+        """The collection's settings: its own, else the first glob's, else defaults."""
+        for table in self.tables:
+            if table.name == collection:
+                return table
+        for table in self.tables:
+            if fnmatchcase(collection, table.name):
+                return replace(table, name=collection)
+        return replace(self.defaults, name=collection)
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything one process needs to know."""
+
+    mode: Literal["single", "multi"]
+    source: SourceSettings
+    destination: DestinationSettings
+    schemas: tuple[SchemaSettings, ...]
+    monitoring: MonitoringSettings = MonitoringSettings()
+    error_handling: ErrorSettings = ErrorSettings()
+
+
+def _passes(name: str, whitelist: Patterns, blacklist: Patterns) -> bool:
+    """One level of filters; a whitelist makes the blacklist beside it moot."""
+    if whitelist:
+        return any(fnmatchcase(name, pattern) for pattern in whitelist)
+    return not any(fnmatchcase(name, pattern) for pattern in blacklist)

@@ -1,0 +1,174 @@
+"""What no single setting shows: schemes, names that servers refuse, contradictions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import asdict, fields
+
+from .check import Checked, Values, nearest
+from .model import DestinationSettings, HealthSettings, PrometheusSettings
+from .uri import DESTINATION_SCHEMES, SOURCE_SCHEMES
+
+#: Databases MongoDB keeps for itself; change streams do not work there.
+_SYSTEM_DATABASES: Final = frozenset({"admin", "config", "local"})
+#: "Naming Restrictions" in MongoDB's manual, for servers on any platform.
+_NOT_IN_DATABASE: Final = frozenset('/\\. "$\0*<>:|?')
+_MAX_NAME_BYTES: Final = 63
+
+_PROMETHEUS: Final = asdict(PrometheusSettings())
+_HEALTH: Final = asdict(HealthSettings())
+_METADATA: Final = {field.name: field.default for field in fields(DestinationSettings)}[
+    "metadata_schema"
+]
+
+
+def apply(checked: Checked) -> tuple[list[Values], str]:
+    """The schemas to run, each with its database, and the mode.
+
+    Records a problem in ``checked`` for everything that cannot be meant.
+    """
+    _uris(checked)
+    _ports(checked)
+    top = checked.values
+    metadata = top.get("destination", {}).get("metadata_schema", _METADATA)
+    _schema_name(checked, "destination.metadata_schema", metadata)
+    configured = top.get("schemas", [])
+    name, mode = top.get("single_schema_name", ""), top.get("mode")
+    if name and mode == "multi":
+        checked.blame(
+            "single_schema_name",
+            "contradicts mode: multi",
+            "leave one of the two out",
+        )
+    if configured:
+        schemas = _listed(checked, configured, metadata)
+    else:
+        schemas = _implied(checked, name, metadata)
+    chosen = _chosen(checked, schemas, name)
+    if mode == "single" and len(chosen) > 1:
+        checked.blame(
+            "mode",
+            f"single takes one schema, {len(chosen)} are configured",
+            "set single_schema_name (--schema), or mode: multi",
+        )
+    return chosen, mode or ("single" if len(chosen) == 1 else "multi")
+
+
+def _uris(checked: Checked) -> None:
+    for group, schemes, other in (
+        ("source", SOURCE_SCHEMES, DESTINATION_SCHEMES),
+        ("destination", DESTINATION_SCHEMES, SOURCE_SCHEMES),
+    ):
+        uri = checked.values.get(group, {}).get("connection_string")
+        if uri is None or uri.startswith(schemes):
+            continue
+        swapped = uri.startswith(other)
+        checked.blame(
+            f"{group}.connection_string",
+            f"must start with {' or '.join(schemes)}",
+            "source and destination look swapped" if swapped else "",
+        )
+
+
+def _ports(checked: Checked) -> None:
+    monitoring = checked.values.get("monitoring", {})
+    prometheus = _PROMETHEUS | monitoring.get("prometheus", {})
+    health = _HEALTH | monitoring.get("health", {})
+    both = prometheus["enabled"] and health["enabled"]
+    if both and prometheus["port"] == health["port"] != 0:
+        checked.blame(
+            "monitoring.health.port",
+            "the same port as monitoring.prometheus.port",
+            "give them two ports, or 0 for free ones",
+        )
+
+
+def _implied(checked: Checked, name: str, metadata: str) -> list[Values]:
+    """Without a list of schemas, ``single_schema_name`` configures the one there is."""
+    if not name:
+        checked.blame(
+            "schemas", "none configured", "list one, or name one with --schema"
+        )
+        return []
+    _schema_name(checked, "single_schema_name", name, metadata)
+    return [{"name": name, "database": _database(checked, "single_schema_name", name)}]
+
+
+def _listed(checked: Checked, schemas: list[Values], metadata: str) -> list[Values]:
+    complete: list[Values] = []
+    seen: set[str] = set()
+    for at, schema in enumerate(schemas):
+        path, name = f"schemas[{at}]", schema.get("name")
+        if name is None:  # reported as missing, or as no text
+            continue
+        _schema_name(checked, f"{path}.name", name, metadata)
+        if name in seen:
+            checked.blame(f"{path}.name", "a second schema of this name")
+        seen.add(name)
+        if own := schema.get("database"):
+            _database_name(checked, f"{path}.database", own)
+        elif len(schemas) == 1:
+            own = _database(checked, f"{path}.name", name)
+        else:
+            _database_name(checked, f"{path}.name", name)
+        complete.append({**schema, "database": own or name})
+        _tables(checked, path, schema.get("tables", []))
+    return complete
+
+
+def _chosen(checked: Checked, schemas: list[Values], name: str) -> list[Values]:
+    if not name:
+        return schemas
+    names = [schema["name"] for schema in schemas]
+    if name not in names:
+        checked.blame(
+            "single_schema_name",
+            f"no schema of this name is configured{nearest(name, names)}",
+            f"configured: {', '.join(names)}" if names else "",
+        )
+    return [schema for schema in schemas if schema["name"] == name]
+
+
+def _tables(checked: Checked, path: str, tables: list[Values]) -> None:
+    seen: set[str] = set()
+    for at, table in enumerate(tables):
+        name = table.get("name")
+        if name is not None and name in seen:
+            checked.blame(f"{path}.tables[{at}].name", "a second table of this name")
+        seen.add(name or "")
+
+
+def _database(checked: Checked, path: str, schema: str) -> str:
+    """The database of the only schema, when it names none itself."""
+    if database := checked.values.get("source", {}).get("database"):
+        _database_name(checked, "source.database", database)
+        return str(database)
+    _database_name(checked, path, schema)
+    return schema
+
+
+def _schema_name(checked: Checked, path: str, name: str, metadata: str = "") -> None:
+    """PostgreSQL's rules: 63 bytes, no NUL, nothing of the server's own."""
+    if not 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES:
+        checked.blame(path, f"must have 1 to {_MAX_NAME_BYTES} bytes")
+    elif "\0" in name:
+        checked.blame(path, "must not hold a NUL")
+    elif name.startswith("pg_") or name == "information_schema":
+        checked.blame(path, "a schema that belongs to PostgreSQL itself")
+    elif name == metadata:
+        checked.blame(path, "the same name as destination.metadata_schema")
+
+
+def _database_name(checked: Checked, path: str, name: str) -> None:
+    """MongoDB's rules, said so that a name taken from the schema's makes sense."""
+    hint = "set schemas[].database (or source.database) to the database's name"
+    if name in _SYSTEM_DATABASES:
+        checked.blame(path, "a database of MongoDB's own, which has no changes", hint)
+    elif not 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES:
+        checked.blame(
+            path, f"as a MongoDB database, must have 1 to {_MAX_NAME_BYTES} bytes", hint
+        )
+    elif bad := sorted(_NOT_IN_DATABASE.intersection(name)):
+        shown = " ".join(ascii(letter) for letter in bad)
+        checked.blame(path, f"no MongoDB database has a name with {shown}", hint)

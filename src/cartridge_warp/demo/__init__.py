@@ -1,0 +1,1 @@
+"""``cwarp demo``: real servers, real documents, a real sync, every row compared."""

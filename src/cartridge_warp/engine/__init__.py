@@ -1,0 +1,1 @@
+"""The sync itself: it knows the connectors only through ``protocols``."""

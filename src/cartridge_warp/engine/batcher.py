@@ -1,0 +1,186 @@
+"""Which change events commit together: the last one of each key, transactions whole.
+
+Pure and step-driven: no clock, no thread, no I/O. There is no waiting for a batch to
+fill; a batch is whatever queued while the last one was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from cwarp_core import ChangeEvent, CorruptBSON, key_text
+
+#: Events of one document. Every other kind speaks of structure, and ends a batch.
+DOCUMENT_OPERATIONS = frozenset({"insert", "update", "replace", "delete"})
+
+#: First bytes of ``_id`` elements that are equal exactly when their bytes are: string,
+#: binary, ObjectId, boolean, date, timestamp. Numbers of different types can be equal
+#: (1, 1L, 1.0), and a document or an array may hold such numbers.
+_BYTEWISE = frozenset({0x02, 0x05, 0x07, 0x08, 0x09, 0x11})
+
+#: What tells two ids apart: their bytes, or their canonical text.
+KeyIdentity = bytes | str
+
+
+class CollectionChanges(Struct):
+    """The batch's part for one collection.
+
+    last: the last event of each key.  events: how many there were in all.
+    unkeyed: events whose id cannot be read; they are in ``events`` and not in ``last``.
+    """
+
+    last: dict[KeyIdentity, ChangeEvent] = {}
+    events: int = 0
+    unkeyed: int = 0
+
+
+class Pending(Struct, frozen=True):
+    """A batch not yet encoded.
+
+    token: the resume token of the place after it.  cluster_time: of its newest event,
+    0 without any.  settled: the source has nothing more up to the time of ``token``.
+    cuts: a source transaction may go on behind it.
+    """
+
+    token: bytes
+    collections: dict[str, CollectionChanges]
+    cluster_time: int
+    settled: bool
+    cuts: bool
+
+
+class Batcher:
+    """Collects events until a batch should be committed.
+
+    max_keys: distinct keys of a full batch.  max_bytes: size of the events kept, the
+    only bound that may cut a source transaction in two.
+    """
+
+    def __init__(self, max_keys: int, max_bytes: int) -> None:
+        self._max_keys = max_keys
+        self._max_bytes = max_bytes
+        self._clear()
+
+    def _clear(self) -> None:
+        self._collections: dict[str, CollectionChanges] = {}
+        self._keys = 0
+        self._nbytes = 0
+        self._token: bytes | None = None
+        self._transaction: bytes | None = None
+        self._cluster_time = 0
+        self._settled = False
+
+    @property
+    def token(self) -> bytes | None:
+        """The place reached so far; None before any."""
+        return self._token
+
+    @property
+    def settled(self) -> bool:
+        """As in ``Pending``."""
+        return self._settled
+
+    @property
+    def empty(self) -> bool:
+        """No event is held (a place without events may be)."""
+        return self._cluster_time == 0
+
+    @property
+    def inside_transaction(self) -> bool:
+        """The events held may be only the beginning of a source transaction."""
+        return self._transaction is not None
+
+    @property
+    def full(self) -> bool:
+        return self._keys >= self._max_keys or self._nbytes >= self._max_bytes
+
+    def extend(self, events: Sequence[ChangeEvent], start: int = 0) -> int:
+        """Take events from ``start`` on; return the index of the first one not taken.
+
+        Stops before an event that belongs to the next batch, which is when the batch
+        is full and the event opens something new, and before an event of structure.
+        """
+        max_keys, max_bytes = self._max_keys, self._max_bytes
+        for index in range(start, len(events)):
+            event = events[index]
+            operation = event.operation
+            if operation not in DOCUMENT_OPERATIONS:
+                self._end_transaction()
+                return index
+            transaction = event.transaction
+            if transaction is None or transaction != self._transaction:
+                self._end_transaction()
+                if self._keys >= max_keys:
+                    return index
+            if self._nbytes >= max_bytes:
+                return index
+            self._transaction = transaction
+            self._add(event)
+        return len(events)
+
+    def _add(self, event: ChangeEvent) -> None:
+        self._token = event.token
+        self._settled = False
+        self._cluster_time = max(self._cluster_time, event.cluster_time)
+        collection = event.collection
+        changes = self._collections.get(collection)
+        if changes is None:
+            changes = self._collections[collection] = CollectionChanges()
+        changes.events += 1
+        key = event.key
+        if key is None:
+            changes.unkeyed += 1
+            return
+        if key[0] in _BYTEWISE:
+            identity: KeyIdentity = key
+        else:
+            try:
+                identity = key_text(key, "canonical")
+            except CorruptBSON:
+                changes.unkeyed += 1
+                return
+        before = changes.last.get(identity)
+        if before is None:
+            self._keys += 1
+        else:
+            self._nbytes -= before.nbytes
+        changes.last[identity] = event
+        self._nbytes += event.nbytes
+
+    def passed(self, token: bytes) -> None:
+        """An event that asks for no row lies behind; the batch reaches to it."""
+        self._token = token
+        self._settled = False
+
+    def reply_used_up(self, token: bytes | None, *, events: int) -> None:
+        """The reply's last event was taken, or passed.
+
+        token: the reply's post-batch token. One that differs from its last event's
+        token says that the source had nothing more to give up to there, so no
+        transaction is open; and so does a reply without events.
+        """
+        if token is None:
+            return
+        if events == 0 or token != self._token:
+            self._end_transaction()
+            self._settled = True
+        self._token = token
+
+    def _end_transaction(self) -> None:
+        self._transaction = None
+
+    def take(self) -> Pending | None:
+        """The batch, and start the next one. None when no place was reached."""
+        if self._token is None:
+            return None
+        pending = Pending(
+            token=self._token,
+            collections=self._collections,
+            cluster_time=self._cluster_time,
+            settled=self._settled,
+            cuts=self.inside_transaction,
+        )
+        self._clear()
+        return pending

@@ -1,0 +1,156 @@
+"""A pending batch becomes rows and deletes of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from cwarp_core import (
+    ChangeEvent,
+    EncodedBatch,
+    KeyKindError,
+    Reply,
+    key_text,
+)
+
+from ..model import ClusterTime, Table, TableChanges
+from .batcher import CollectionChanges, Pending
+from .line import Line
+from .progress import Counts, Phase
+from .shape import Shape
+from .tables import Tables
+
+#: Documents of updates are looked up so many ids at a time.
+LOOKUP_KEYS = 1000
+
+
+class Encoded(Struct, frozen=True):
+    """A batch ready to commit, and what to count once it is.
+
+    counts: by collection.  filtered: events of collections that are not synced.
+    """
+
+    tables: tuple[TableChanges, ...]
+    counts: tuple[tuple[str, Counts], ...]
+    filtered: int
+
+
+def encode(line: Line, tables: Tables, pending: Pending) -> Encoded:
+    """Look up, encode and, where values drift, evolve. Blocks while an end is away."""
+    done: list[TableChanges] = []
+    counts: list[tuple[str, Counts]] = []
+    filtered = 0
+    for collection, changes in pending.collections.items():
+        if not line.schema.selects(collection):
+            filtered += changes.events
+            continue
+        shape = tables.get(collection) or tables.born(collection, changes.last.values())
+        if shape is None:
+            # No table, and no document to make one from: nothing can be in it.
+            line.progress.table(collection, Phase.EMPTY)
+            counts.append(
+                (collection, Counts(read=changes.events, ignored=changes.events))
+            )
+            continue
+        part = _Part(line, shape, changes, pending.cluster_time)
+        done.append(part.table_changes())
+        counts.append((collection, part.counts()))
+    return Encoded(tuple(done), tuple(counts), filtered)
+
+
+class _Part:
+    """One collection's part of a batch."""
+
+    def __init__(
+        self,
+        line: Line,
+        shape: Shape,
+        changes: CollectionChanges,
+        cluster_time: ClusterTime,
+    ) -> None:
+        self._line = line
+        self._shape = shape
+        self._events = changes.events
+        self._unkeyed = changes.unkeyed
+        self._documents: list[tuple[bytes, ClusterTime]] = []
+        deleted: list[bytes] = []
+        unknown: list[bytes] = []
+        for event in changes.last.values():
+            self._sort(event, deleted, unknown)
+        self._deletes, self._impossible = _key_texts(deleted, shape.table.key)
+        self._found = list(self._looked_up(unknown, cluster_time))
+        self._missing = len(unknown) - sum(len(reply) for reply in self._found)
+        self._table, self._rows = self._encoded()
+
+    def _sort(
+        self, event: ChangeEvent, deleted: list[bytes], unknown: list[bytes]
+    ) -> None:
+        key = event.key
+        if key is None:
+            raise AssertionError("the batcher keeps no event without a key")
+        if event.operation == "delete":
+            deleted.append(key)
+        elif (document := event.document) is not None:
+            self._documents.append((document, event.cluster_time))
+        else:
+            unknown.append(key)
+
+    def _looked_up(self, keys: Sequence[bytes], after: ClusterTime) -> Iterator[Reply]:
+        for start in range(0, len(keys), LOOKUP_KEYS):
+            some = keys[start : start + LOOKUP_KEYS]
+            yield from self._line.retry(partial(self._lookup, some, after))
+
+    def _lookup(self, keys: Sequence[bytes], after: ClusterTime) -> list[Reply]:
+        # A list, so that a retry never gives a document twice.
+        return list(self._line.source.lookup(self._shape.collection, keys, after))
+
+    def _encoded(self) -> tuple[Table, EncodedBatch]:
+        table = self._shape.table
+        rows = self._encoded_for(table)
+        if rows.drift and self._shape.evolve(rows.drift) is not table:
+            table = self._shape.table
+            rows = self._encoded_for(table)
+        return table, rows
+
+    def _encoded_for(self, table: Table) -> EncodedBatch:
+        encoder = self._line.destination.encoder(table)
+        for document, cluster_time in self._documents:
+            encoder.add_document(document, cluster_time)
+        for reply in self._found:
+            encoder.add_reply(reply, reply.operation_time)
+        return encoder.take()
+
+    def table_changes(self) -> TableChanges:
+        rows = (self._rows,) if self._rows.documents else ()
+        return TableChanges(self._table, rows, tuple(self._deletes), self._events)
+
+    def counts(self) -> Counts:
+        """See ``Progress`` for the sum that these make."""
+        rejected = len(self._rows.rejects)
+        ignored = self._unkeyed + self._impossible
+        applied = self._rows.rows + len(self._deletes)
+        return Counts(
+            read=self._events,
+            applied=applied,
+            deleted=len(self._deletes),
+            superseded=self._events - applied - rejected - ignored,
+            dead_letters=rejected,
+            ignored=ignored,
+            rescued=self._rows.rescued,
+        )
+
+
+def _key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], int]:
+    """The texts of these ids, and how many the key's encoding cannot hold.
+
+    A row of such an id cannot exist, so there is nothing to delete.
+    """
+    texts: list[str] = []
+    for key in keys:
+        try:
+            texts.append(key_text(key, encoding))
+        except KeyKindError:
+            continue
+    return texts, len(keys) - len(texts)

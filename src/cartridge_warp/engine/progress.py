@@ -1,0 +1,331 @@
+"""What happened so far: the one store that every table, metric and page shows.
+
+Counters of documents move only after the COMMIT that made them true, and never go
+down. For every table, at any time::
+
+    read = copied + applied + superseded + dead_letters + ignored
+
+Times are wall-clock seconds (``time.time``); a time of the source is a cluster time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..errors import DestinationError, SourceError
+from ..model import ClusterTime
+
+End = Literal["source", "destination"]
+
+
+class Phase(StrEnum):
+    """Where a schema or a table is in its life."""
+
+    STARTING = "starting"
+    #: A collection without a document: its table comes with the first one.
+    EMPTY = "empty"
+    #: A kind of collection that cannot be followed; ``last_error`` says why.
+    UNSUPPORTED = "unsupported"
+    COPYING = "copying"
+    #: Copied, and waiting for the stream, which starts when every table is.
+    COPIED = "copied"
+    STREAMING = "streaming"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Counts(Struct, frozen=True):
+    """How many documents and change events went where.
+
+    read: documents of the copy and change events that came in.  copied: rows of the
+    copy.  applied: events that are rows (or deletes) now, ``deleted`` of them deletes.
+    superseded: events that a later state of their key made needless.  dead_letters:
+    documents kept raw because they fit no row.  ignored: events that ask for nothing,
+    such as a delete of an id that the table cannot hold.  rescued: values (not
+    documents) kept in ``_cwarp_extra``.
+    """
+
+    read: int = 0
+    copied: int = 0
+    applied: int = 0
+    deleted: int = 0
+    superseded: int = 0
+    dead_letters: int = 0
+    ignored: int = 0
+    rescued: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            *(
+                getattr(self, name) + getattr(other, name)
+                for name in self.__struct_fields__
+            )
+        )
+
+
+class TableView(Struct, frozen=True):
+    """One table. ``expected``: the source's estimate of documents to copy.
+
+    table: its name in the destination, "" while it has none.
+    """
+
+    collection: str
+    table: str = ""
+    phase: Phase = Phase.STARTING
+    expected: int = 0
+    counts: Counts = Counts()
+    structure_changes: int = 0
+    last_commit: float | None = None
+    last_error: str = ""
+
+
+class SchemaView(Struct, frozen=True):
+    """One schema.
+
+    source_time: the newest cluster time the source told us.  position_time: the
+    cluster time of the committed position.  lag_seconds: between the two, by the
+    source's clock; 0 when nothing is left to do, None until known.  source_connected,
+    destination_connected: False while that end is being reached for.  turned: when a
+    loop of this schema last turned.  queued: replies read and not yet taken.
+    batches, batch_seconds: commits of the stream and the time they took together.
+    filtered: change events of collections that are not synced.
+    """
+
+    name: str
+    database: str
+    phase: Phase = Phase.STARTING
+    tables: tuple[TableView, ...] = ()
+    source_time: ClusterTime | None = None
+    position_time: ClusterTime | None = None
+    lag_seconds: float | None = None
+    source_connected: bool = False
+    destination_connected: bool = False
+    turned: float = 0.0
+    last_commit: float | None = None
+    last_error: str = ""
+    errors: tuple[tuple[str, int], ...] = ()
+    retries: int = 0
+    filtered: int = 0
+    queued: int = 0
+    batches: int = 0
+    batch_seconds: float = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Both ends can be used."""
+        return self.source_connected and self.destination_connected
+
+
+class View(Struct, frozen=True):
+    """Everything at one moment; rates are the difference of two views."""
+
+    started: float
+    taken: float
+    schemas: tuple[SchemaView, ...]
+
+
+def end_of(error: Exception) -> End | None:
+    """Which end an error speaks of, None when it does not say."""
+    if isinstance(error, SourceError):
+        return "source"
+    return "destination" if isinstance(error, DestinationError) else None
+
+
+class Progress:
+    """Thread-safe. The engine writes through ``schema``; anyone reads ``snapshot``."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._schemas: dict[str, SchemaProgress] = {}
+        self._started = clock()
+
+    def schema(self, name: str, database: str = "") -> SchemaProgress:
+        """The record of a schema, made at first sight."""
+        with self._lock:
+            if name not in self._schemas:
+                self._schemas[name] = SchemaProgress(
+                    SchemaView(name=name, database=database, turned=self._clock()),
+                    self._lock,
+                    self._clock,
+                )
+            return self._schemas[name]
+
+    def snapshot(self) -> View:
+        with self._lock:
+            schemas = tuple(each.view() for each in self._schemas.values())
+            return View(self._started, self._clock(), schemas)
+
+
+class SchemaProgress:
+    """What the engine reports about one schema. Every method is one atomic step."""
+
+    def __init__(
+        self, view: SchemaView, lock: threading.Lock, clock: Callable[[], float]
+    ) -> None:
+        self._view = view
+        self._lock = lock
+        self._clock = clock
+        self._tables: dict[str, TableView] = {}
+        self._errors: dict[str, int] = {}
+
+    def view(self) -> SchemaView:
+        """The caller holds the store's lock."""
+        return replace(
+            self._view,
+            tables=tuple(self._tables.values()),
+            errors=tuple(sorted(self._errors.items())),
+        )
+
+    def phase(self, phase: Phase) -> None:
+        with self._lock:
+            self._view = replace(self._view, phase=phase)
+
+    def connected(self, yes: bool, end: End | None = None) -> None:
+        """This end, or with None both, can be used now; or it cannot."""
+        with self._lock:
+            self._set_connected(yes, end)
+
+    def _set_connected(self, yes: bool, end: End | None) -> None:
+        view = self._view
+        self._view = replace(
+            view,
+            source_connected=view.source_connected if end == "destination" else yes,
+            destination_connected=view.destination_connected
+            if end == "source"
+            else yes,
+        )
+
+    def filtered(self, events: int) -> None:
+        """So many events of collections that are not synced are behind the position."""
+        with self._lock:
+            self._view = replace(self._view, filtered=self._view.filtered + events)
+
+    def turn(self) -> None:
+        """A loop of this schema is alive."""
+        with self._lock:
+            self._view = replace(self._view, turned=self._clock())
+
+    def table(
+        self,
+        collection: str,
+        phase: Phase,
+        *,
+        table: str | None = None,
+        expected: int | None = None,
+        counts: Counts | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """A table is in this phase now; what is not given stays as it was.
+
+        counts: what earlier processes committed, for the first call about a table.
+        """
+        with self._lock:
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen,
+                phase=phase,
+                table=seen.table if table is None else table,
+                expected=seen.expected if expected is None else expected,
+                counts=seen.counts if counts is None else counts,
+                last_error=seen.last_error if reason is None else reason,
+            )
+
+    def committed(self, collection: str, counts: Counts) -> None:
+        """Something of this table is committed: what it adds to each counter."""
+        with self._lock:
+            now = self._clock()
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen,
+                counts=seen.counts + counts,
+                last_commit=now,
+            )
+            self._view = replace(self._view, last_commit=now, turned=now)
+
+    def restructured(self, collection: str, changes: int) -> None:
+        """So many structure changes of this table are committed."""
+        with self._lock:
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen, structure_changes=seen.structure_changes + changes
+            )
+
+    def moved(
+        self, position_time: ClusterTime, *, seconds: float | None = None
+    ) -> None:
+        """The position is committed; ``seconds``: what a batch with rows took."""
+        with self._lock:
+            now = self._clock()
+            view = self._view
+            self._view = replace(
+                view,
+                position_time=max(position_time, view.position_time or 0),
+                last_commit=now,
+                turned=now,
+                batches=view.batches + (seconds is not None),
+                batch_seconds=view.batch_seconds + (seconds or 0.0),
+            )
+            self._set_lag(idle=False)
+
+    def heard(
+        self, source_time: ClusterTime, *, queued: int, idle: bool = False
+    ) -> None:
+        """The source told its time; ``idle``: and that it has nothing more for us."""
+        with self._lock:
+            view = self._view
+            self._view = replace(
+                view,
+                source_time=max(source_time, view.source_time or 0) or None,
+                queued=queued,
+                turned=self._clock(),
+            )
+            self._set_lag(idle=idle)
+
+    def _set_lag(self, *, idle: bool) -> None:
+        view = self._view
+        if idle:
+            lag: float | None = 0.0
+        elif view.source_time is None or view.position_time is None:
+            lag = view.lag_seconds
+        else:
+            # Cluster times count whole seconds in their upper half.
+            seconds = (view.source_time >> 32) - (view.position_time >> 32)
+            lag = float(max(0, seconds))
+        self._view = replace(self._view, lag_seconds=lag)
+
+    def retrying(self, error: Exception) -> None:
+        """A call failed and will be made again; its end is not connected for now."""
+        with self._lock:
+            self._count_error(error)
+            self._set_connected(False, end_of(error))
+            self._view = replace(
+                self._view,
+                retries=self._view.retries + 1,
+                turned=self._clock(),
+            )
+
+    def failed(self, error: Exception, collection: str | None = None) -> None:
+        """A table, or with no collection the whole schema, cannot go on."""
+        with self._lock:
+            self._count_error(error)
+            if collection is None:
+                self._view = replace(self._view, phase=Phase.FAILED)
+                return
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen, phase=Phase.FAILED, last_error=str(error)
+            )
+
+    def _count_error(self, error: Exception) -> None:
+        kind = type(error).__name__
+        self._errors[kind] = self._errors.get(kind, 0) + 1
+        self._view = replace(self._view, last_error=str(error))

@@ -1,0 +1,195 @@
+"""The tables of one schema: which there are, and how a collection gets one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from cwarp_core import ChangeEvent, Observation, key_encoding
+
+from ..config import TableSettings
+from ..errors import PreconditionError
+from ..model import ChunkRange, Collection, Table
+from ..schema.infer import infer_table, key_encoding_of
+from .line import Line
+from .progress import Counts, Phase
+from .shape import Shape
+
+log = logging.getLogger(__name__)
+
+#: Kinds that no change stream covers, and why.
+UNSUPPORTED = {
+    "view": "a view has no documents of its own to follow; sync its collection",
+    "timeseries": "MongoDB has no change stream for time-series collections",
+}
+
+
+class Tables:
+    """The synced tables by collection. Used by one thread."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._shapes: dict[str, Shape] = {}
+        self._names: set[str] = set()
+
+    def get(self, collection: str) -> Shape | None:
+        return self._shapes.get(collection)
+
+    def prepare(self) -> list[Shape]:
+        """Find or make the table of every selected collection.
+
+        Returns those whose copy is not complete. A collection without documents gets
+        none yet: its key's type is not known before the first document, and that one
+        will come with the stream.
+        """
+        line = self._line
+        states = {
+            state.table.collection: state
+            for state in line.retry(line.destination.tables)
+        }
+        self._names = {state.table.name for state in states.values()}
+        listed = [
+            each
+            for each in line.retry(line.source.discover)
+            if line.schema.selects(each.name) and self._can_follow(each)
+        ]
+        sizes = {each.name: each.documents for each in listed}
+        # A table whose collection is gone stays, and follows it if it comes back.
+        kept = [name for name in states if line.schema.selects(name)]
+        incomplete = []
+        for name in dict.fromkeys([*sizes, *kept]):
+            state = states.get(name)
+            if state is not None:
+                shape = self._add(state.table)
+            elif (made := self._create(name)) is not None:
+                shape = made
+            else:
+                line.progress.table(name, Phase.EMPTY)
+                continue
+            copied = state.documents if state else 0
+            line.progress.table(
+                name,
+                Phase.COPIED if state and state.complete else Phase.STARTING,
+                table=shape.table.name,
+                expected=max(sizes.get(name, 0), copied),
+                counts=Counts(read=copied, copied=copied),
+            )
+            if state is None or not state.planned:
+                self._plan(shape, self._chunks(name))
+            if state is None or not state.complete:
+                incomplete.append(shape)
+        return incomplete
+
+    def renamed(self, collection: str) -> Shape | None:
+        """A collection got this name, documents and all: its table, ready to be copied.
+
+        None when it has one already, is not selected, or is empty or gone by now.
+        """
+        if collection in self._shapes or not self._line.schema.selects(collection):
+            return None
+        shape = self._create(collection)
+        if shape is not None:
+            self._plan(shape, self._chunks(collection))
+        return shape
+
+    def born(self, collection: str, events: Iterable[ChangeEvent]) -> Shape | None:
+        """The table of a collection that is first met in the stream.
+
+        It did not exist, or held nothing, when the collections were listed, after
+        the position was taken. So its whole history is in the stream, and there is
+        nothing to copy. None while there is no document to learn from.
+        """
+        events = list(events)
+        shape = self._create(
+            collection,
+            documents=[each.document for each in events if each.document],
+            keys=[each.key for each in events if each.key],
+        )
+        if shape is not None:
+            self._plan(shape, [])
+            self._line.progress.table(
+                collection, Phase.STREAMING, table=shape.table.name
+            )
+        return shape
+
+    def streaming(self) -> None:
+        """Every table follows the stream from now on."""
+        for name in self._shapes:
+            self._line.progress.table(name, Phase.STREAMING)
+
+    def _can_follow(self, collection: Collection) -> bool:
+        reason = UNSUPPORTED.get(collection.kind)
+        if reason is None:
+            return True
+        schema = self._line.schema
+        if collection.name in (*schema.table_whitelist, *schema.global_table_whitelist):
+            raise PreconditionError(
+                f"{schema.database}.{collection.name} cannot be synced: {reason}",
+                hint="take it out of the whitelist",
+            )
+        log.warning("not synced: %s", reason, extra={"collection": collection.name})
+        self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
+        return False
+
+    def _add(self, table: Table) -> Shape:
+        shape = self._shapes[table.collection] = Shape(self._line, table)
+        self._names.add(table.name)
+        return shape
+
+    def _create(
+        self,
+        collection: str,
+        *,
+        documents: Sequence[bytes] = (),
+        keys: Sequence[bytes] = (),
+    ) -> Shape | None:
+        """Make a table from a sample, and from what is known otherwise.
+
+        None when there is no document.
+        """
+        line = self._line
+        settings = line.schema.table(collection)
+        seen, encodings = line.retry(lambda: self._sample(collection, settings))
+        for document in documents:
+            seen.add_document(document)
+        encodings.update(key_encoding(key) for key in keys)
+        if not seen.documents and not seen.corrupt:
+            return None
+        table = infer_table(
+            line.schema.name,
+            collection,
+            key_encoding_of(encodings),
+            seen,
+            settings.options,
+            taken=self._names,
+        )
+        with line.structure:
+            line.retry(lambda: line.destination.ensure(table))
+        log.info(
+            "table created",
+            extra={"table": table.name, "columns": len(table.columns)},
+        )
+        return self._add(table)
+
+    def _sample(
+        self, collection: str, settings: TableSettings
+    ) -> tuple[Observation, set[str]]:
+        """Observe a sample; the kinds of its ids, and of the smallest and greatest."""
+        source = self._line.source
+        seen = Observation(settings.options.max_document_depth)
+        encodings: set[str] = set()
+        for reply in source.sample(collection, settings.schema_sample_size):
+            seen.add_reply(reply)
+            keys = (reply.key(index) for index in range(len(reply)))
+            encodings.update(key_encoding(key) for key in keys if key is not None)
+        if (bounds := source.key_bounds(collection)) is not None:
+            encodings.update(key_encoding(key) for key in bounds)
+        return seen, encodings
+
+    def _chunks(self, collection: str) -> list[ChunkRange]:
+        return self._line.retry(lambda: self._line.source.plan_chunks(collection))
+
+    def _plan(self, shape: Shape, ranges: Sequence[ChunkRange]) -> None:
+        line = self._line
+        with line.structure:
+            line.retry(lambda: line.destination.plan(shape.table, ranges))

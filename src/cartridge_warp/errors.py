@@ -1,0 +1,67 @@
+"""What can go wrong outside a row: one small tree, each error with its way out.
+
+A row that cannot be stored is data (a reject, a dead letter), never one of these.
+"""
+
+
+class WarpError(Exception):
+    """Base of every error a user may see.
+
+    hint: the one thing to do about it.  retryable: the same call may succeed later
+    without anybody doing anything.  exit_code: what the process returns.
+    """
+
+    exit_code = 1
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(WarpError):
+    """A setting or an argument is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class PreconditionError(WarpError):
+    """A server does not offer what the work needs; nothing was started."""
+
+    exit_code = 3
+
+
+class SourceError(WarpError):
+    """The source refused in a way that waiting does not mend."""
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be reached, or is between two primaries."""
+
+    retryable = True
+
+
+class HistoryLost(SourceError):
+    """The position is older than the oldest change the source still has."""
+
+    exit_code = 6
+
+
+class DestinationError(WarpError):
+    """The destination refused in a way that waiting does not mend."""
+
+
+class DestinationUnavailable(DestinationError):
+    """The destination cannot be reached, or has no room or no connection to spare."""
+
+    retryable = True
+
+
+class LockTimeout(DestinationUnavailable):
+    """A structure change waited too long for a table lock; the data goes on."""
+
+
+class Fenced(WarpError):
+    """Another process owns the schema now; nothing of this commit was kept."""
+
+    exit_code = 7

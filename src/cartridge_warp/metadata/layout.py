@@ -1,0 +1,69 @@
+"""Creates the metadata's tables and refuses a layout that is newer than this code."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from psycopg import Cursor, sql
+from psycopg.rows import TupleRow
+
+from ..errors import PreconditionError
+
+#: The layout of ``schema.sql``.
+VERSION = 1
+
+#: Serializes creation among processes; any fixed number that is ours will do.
+_LOCK = 0x63776172
+
+_EXISTS = """
+SELECT 1 FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = 'layout'
+"""
+
+
+def ensure(cur: Cursor[TupleRow], meta: str) -> None:
+    """Bring the metadata schema to our layout. Raises PreconditionError."""
+    cur.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
+    if version(cur, meta) is None:
+        create_schema(cur, meta)
+        text = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+        script = sql.SQL(text)
+        cur.execute(script.format(meta=sql.Identifier(meta)))
+    check(cur, meta)
+
+
+def check(cur: Cursor[TupleRow], meta: str) -> None:
+    """Refuse a layout newer than ours; no layout at all passes."""
+    found = version(cur, meta)
+    if found is not None and found > VERSION:
+        raise PreconditionError(
+            f"the metadata schema {meta} has layout {found}; this version knows "
+            f"{VERSION} and no newer one",
+            hint="upgrade cartridge-warp to the version that wrote it, or newer",
+        )
+
+
+def version(cur: Cursor[TupleRow], meta: str) -> int | None:
+    """The stored layout version; None where there is no metadata yet."""
+    if cur.execute(_EXISTS, (meta,)).fetchone() is None:
+        return None
+    query = sql.SQL("SELECT max(version) FROM {}").format(
+        sql.Identifier(meta, "layout")
+    )
+    row = cur.execute(query).fetchone()
+    return row[0] if row else None
+
+
+def create_schema(cur: Cursor[TupleRow], name: str) -> None:
+    """Create a schema that does not exist.
+
+    Looks first: CREATE SCHEMA IF NOT EXISTS asks for the CREATE right on the database
+    even when there is nothing to create.
+    """
+    found = cur.execute(
+        "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (name,)
+    ).fetchone()
+    if found is None:
+        query = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name))
+        cur.execute(query)

@@ -1,0 +1,127 @@
+"""Dead letters: documents that became no row, kept whole in the data's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from psycopg import Cursor, sql
+from psycopg.rows import TupleRow
+
+from cwarp_core import Reject
+
+from ..model import ClusterTime, Table
+from .store import beside_parameters, query
+
+
+def fingerprint(reject: Reject) -> bytes:
+    """What makes two rejects of one table and reason the same entry.
+
+    The key where one can be read, else the document. A digest, because a key may be
+    longer than an index entry.
+    """
+    if reject.key is not None:
+        return hashlib.sha256(b"key:" + reject.key.encode()).digest()
+    return hashlib.sha256(b"raw:" + reject.document).digest()
+
+
+def _storable(key: str | None) -> str | None:
+    """``text`` holds no U+0000, and so no row has such a key: it may be escaped."""
+    return None if key is None else key.replace("\0", "\\u0000")
+
+
+def add(
+    cur: Cursor[TupleRow],
+    meta: str,
+    table: Table,
+    rejects: Sequence[Reject],
+    cluster_time: ClusterTime | None,
+) -> None:
+    """Keep rejects. One that is known already counts an attempt and is pending again.
+
+    Sorted, so that two transactions never wait for each other in a circle.
+    """
+    cur.executemany(
+        query(
+            """
+            INSERT INTO {meta}.dead_letter_queue AS d (schema_name, table_name,
+                collection, key, reason, column_name, byte_offset, raw, fingerprint,
+                cluster_time)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (schema_name, table_name, reason, fingerprint) DO UPDATE
+            SET raw = excluded.raw, column_name = excluded.column_name,
+                byte_offset = excluded.byte_offset, state = 'pending',
+                cluster_time = coalesce(excluded.cluster_time, d.cluster_time),
+                last_seen = now(), attempts = d.attempts + 1
+            """,
+            meta,
+        ),
+        [
+            (
+                table.schema,
+                table.name,
+                table.collection,
+                _storable(reject.key),
+                reject.code,
+                table.columns[reject.column].name if reject.column >= 0 else None,
+                reject.offset if reject.offset >= 0 else None,
+                reject.document,
+                digest,
+                cluster_time,
+            )
+            for digest, reject in sorted(
+                ((fingerprint(each), each) for each in rejects),
+                key=lambda pair: (pair[1].code, pair[0]),
+            )
+        ],
+    )
+
+
+def tables_with_pending(cur: Cursor[TupleRow], meta: str, schema: str) -> set[str]:
+    """The tables of a schema that have a pending dead letter with a key."""
+    cur.execute(
+        query(
+            "SELECT DISTINCT table_name FROM {meta}.dead_letter_queue"
+            " WHERE schema_name = %s AND state = 'pending' AND key IS NOT NULL",
+            meta,
+        ),
+        (schema,),
+    )
+    return {row[0] for row in cur.fetchall()}
+
+
+def resolve_staged(
+    cur: Cursor[TupleRow], meta: str, table: Table, staging: sql.Composable
+) -> None:
+    """Resolve the dead letters of keys whose rows lie in the staging table."""
+    _resolve(
+        cur, meta, table, sql.SQL("SELECT s._id::text FROM {} s").format(staging), ()
+    )
+
+
+def resolve_keys(
+    cur: Cursor[TupleRow], meta: str, table: Table, keys: Sequence[str]
+) -> None:
+    """Resolve the dead letters of deleted keys."""
+    _resolve(cur, meta, table, sql.SQL("SELECT unnest(%s::text[])"), (list(keys),))
+
+
+def _resolve(
+    cur: Cursor[TupleRow],
+    meta: str,
+    table: Table,
+    keys: sql.Composable,
+    parameters: tuple[object, ...],
+) -> None:
+    queue = sql.Identifier(meta, "dead_letter_queue")
+    cur.execute(
+        sql.SQL(
+            """
+            UPDATE {queue} AS d SET state = 'resolved', last_seen = now()
+            FROM ({keys}) AS k (key)
+            WHERE d.schema_name = %s AND d.table_name = %s AND d.state = 'pending'
+              AND md5(d.key) = md5(k.key) AND d.key = k.key
+            """
+        ).format(queue=beside_parameters(queue), keys=keys),
+        (*parameters, table.schema, table.name),
+    )

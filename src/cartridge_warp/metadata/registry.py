@@ -1,0 +1,143 @@
+"""Tables: every structure they have had, and the counters of what happened to them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+from msgspec import Struct
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from ..model import SchemaChange, Table, TableState
+from .store import query
+
+
+class Counters(Struct, frozen=True):
+    """What one transaction adds to a table's counters.
+
+    applied: rows written and keys deleted by change events; deleted: those deleted.
+    superseded: events that a later event, or a later read, stands for.
+    """
+
+    copied: int = 0
+    events: int = 0
+    applied: int = 0
+    deleted: int = 0
+    superseded: int = 0
+    rejected: int = 0
+    rescued: int = 0
+
+
+def record(
+    cur: Cursor[TupleRow],
+    meta: str,
+    table: Table,
+    changes: tuple[SchemaChange, ...],
+    ddl: str,
+    safety: str,
+) -> None:
+    """Store a version of a table; its first one opens the table's state too."""
+    definition = msgspec.json.encode(table)
+    cur.execute(
+        query(
+            """
+            INSERT INTO {meta}.schema_registry (schema_name, table_name, version,
+                definition, sha256, change, ddl, safety, status)
+            VALUES (%s, %s, %s, %s::jsonb, %s, %s::jsonb, %s, %s, 'applied')
+            """,
+            meta,
+        ),
+        (
+            table.schema,
+            table.name,
+            table.version,
+            definition.decode(),
+            hashlib.sha256(definition).hexdigest(),
+            msgspec.json.encode(changes).decode(),
+            ddl,
+            safety,
+        ),
+    )
+    cur.execute(
+        query(
+            "INSERT INTO {meta}.table_state (schema_name, table_name) VALUES (%s, %s)"
+            " ON CONFLICT DO NOTHING",
+            meta,
+        ),
+        (table.schema, table.name),
+    )
+
+
+def newest(cur: Cursor[TupleRow], meta: str, schema: str, name: str) -> Table | None:
+    """The table's newest version; None when we never made it."""
+    row = cur.execute(
+        query(
+            "SELECT definition::text FROM {meta}.schema_registry"
+            " WHERE schema_name = %s AND table_name = %s AND status = 'applied'"
+            " ORDER BY version DESC LIMIT 1",
+            meta,
+        ),
+        (schema, name),
+    ).fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=Table)
+
+
+def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
+    """Every table of a schema in its newest version, by name."""
+    cur.execute(
+        query(
+            """
+            SELECT DISTINCT ON (r.table_name) r.definition::text, s.planned,
+                s.planned AND NOT EXISTS (SELECT 1 FROM {meta}.snapshot_chunks c
+                    WHERE c.schema_name = r.schema_name
+                      AND c.table_name = r.table_name AND c.state <> 'done'),
+                (SELECT coalesce(sum(c.documents), 0)::bigint
+                    FROM {meta}.snapshot_chunks c
+                    WHERE c.schema_name = r.schema_name
+                      AND c.table_name = r.table_name)
+            FROM {meta}.schema_registry r
+            JOIN {meta}.table_state s USING (schema_name, table_name)
+            WHERE r.schema_name = %s AND r.status = 'applied'
+            ORDER BY r.table_name, r.version DESC
+            """,
+            meta,
+        ),
+        (schema,),
+    )
+    return [
+        TableState(msgspec.json.decode(definition, type=Table), *state)
+        for definition, *state in cur.fetchall()
+    ]
+
+
+def set_planned(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> bool:
+    """Note that a table's chunks are stored; False when they were before."""
+    cur.execute(
+        query(
+            "UPDATE {meta}.table_state SET planned = true, updated_at = now()"
+            " WHERE schema_name = %s AND table_name = %s AND NOT planned",
+            meta,
+        ),
+        (schema, table),
+    )
+    return cur.rowcount == 1
+
+
+def count(
+    cur: Cursor[TupleRow], meta: str, schema: str, table: str, add: Counters
+) -> None:
+    """Add to the table's counters."""
+    cur.execute(
+        query(
+            """
+            UPDATE {meta}.table_state
+            SET copied = copied + %s, events = events + %s, applied = applied + %s,
+                deleted = deleted + %s, superseded = superseded + %s,
+                rejected = rejected + %s, rescued = rescued + %s, updated_at = now()
+            WHERE schema_name = %s AND table_name = %s
+            """,
+            meta,
+        ),
+        (*msgspec.structs.astuple(add), schema, table),
+    )

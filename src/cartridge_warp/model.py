@@ -1,0 +1,148 @@
+"""The values that travel between the wings. No behaviour beyond their own shape."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cwarp_core import EncodedBatch
+
+#: A MongoDB cluster time: (seconds << 32) | increment.
+ClusterTime = int
+
+
+class Position(Struct, frozen=True):
+    """A place in the source's history.
+
+    token: the resume token as one BSON document, opaque.
+    cluster_time: the time that the token stands for.
+    """
+
+    token: bytes
+    cluster_time: ClusterTime
+
+
+class SourceIdentity(Struct, frozen=True):
+    """Which cluster this is. Two deployments never share a ``replica_set_id``."""
+
+    replica_set_id: str
+    version: str
+
+
+class Collection(Struct, frozen=True):
+    """A collection as the source lists it.
+
+    kind: "collection", "capped", "clustered", "view" or "timeseries".
+    documents, nbytes: the server's estimates.
+    """
+
+    name: str
+    kind: str = "collection"
+    documents: int = 0
+    nbytes: int = 0
+
+
+class Column(Struct, frozen=True):
+    """One column of a table. ``type``, ``native`` and ``subtype`` as in PlanColumn."""
+
+    name: str
+    path: tuple[str, ...]
+    type: str
+    native: str = ""
+    subtype: int = 0
+
+
+class TableOptions(Struct, frozen=True):
+    """How one collection becomes one table; resolved from the cascade once."""
+
+    layout: str = "columns"
+    naming: str = "preserve"
+    max_document_depth: int = 3
+    json_columns: str = "jsonb"
+    json_mode: str = "plain"
+    legacy_uuid: str = ""
+    on_misfit: str = "rescue"
+    max_columns: int = 250
+    source_ts: bool = True
+    synced_at: bool = True
+
+
+class Table(Struct, frozen=True):
+    """A table as the schema registry holds it.
+
+    schema, name: the PostgreSQL table.  collection: the MongoDB collection.
+    key: encoding of ``_id`` (see ``cwarp_core.RowPlan``).  version: counts up from 1
+    with every structure change.
+    """
+
+    schema: str
+    name: str
+    collection: str
+    key: str
+    columns: tuple[Column, ...]
+    options: TableOptions = TableOptions()
+    version: int = 1
+
+
+class SchemaChange(Struct, frozen=True):
+    """One step of a table's evolution.
+
+    kind: "add_column".  safety: "SAFE", "RISKY", "DANGEROUS" or "INCOMPATIBLE".
+    """
+
+    kind: str
+    column: Column
+    safety: str = "SAFE"
+
+
+class ChunkRange(Struct, frozen=True):
+    """A half-open range of ``_id``: ``lower`` inside, ``upper`` outside, None open.
+
+    Bounds are ``_id`` elements: type byte, then the value's bytes.
+    """
+
+    lower: bytes | None
+    upper: bytes | None
+
+
+class Chunk(Struct, frozen=True):
+    """A chunk of a table's snapshot as the destination stores it.
+
+    state: "pending", "copying" or "done".  documents: read so far, rejects included.
+    """
+
+    chunk_id: int
+    range: ChunkRange
+    state: str = "pending"
+    documents: int = 0
+
+
+class TableState(Struct, frozen=True):
+    """A table the destination knows, and how far its snapshot is.
+
+    planned: its chunks are stored.  complete: every chunk is done.
+    """
+
+    table: Table
+    planned: bool
+    complete: bool
+    documents: int = 0
+
+
+class TableChanges(Struct, frozen=True):
+    """What one batch does to one table. No key is in both ``upserts`` and ``deletes``.
+
+    deletes: key texts (``cwarp_core.key_text``).  events: change events this stands
+    for, so that read = applied + superseded + rejected can be checked.
+    """
+
+    table: Table
+    upserts: tuple[EncodedBatch, ...] = ()
+    deletes: tuple[str, ...] = ()
+    events: int = 0
+
+
+class Batch(Struct, frozen=True):
+    """What commits together: the changes of some tables and the position after them."""
+
+    position: Position
+    tables: tuple[TableChanges, ...] = ()

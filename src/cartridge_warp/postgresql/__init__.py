@@ -1,0 +1,1 @@
+"""The PostgreSQL destination: data, position and metadata in one transaction."""

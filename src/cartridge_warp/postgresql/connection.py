@@ -1,0 +1,193 @@
+"""One connection to PostgreSQL, opened again when it was lost, and its transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+from psycopg import Connection, Cursor
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from ..config import DestinationSettings
+from ..errors import ConfigError, DestinationUnavailable
+from .sqlstate import translated, unresolved
+
+#: A backend whose client fell silent inside a transaction gives up its locks after
+#: this time, so that another owner never waits longer.
+_ABANDONED_SECONDS = 30
+
+#: SET LOCAL alone, so that it works behind a transaction pooler too. Dead peers are
+#: noticed by the server within a minute, even in the middle of a COPY.
+_BEGIN = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL client_min_messages = warning;
+SET LOCAL idle_in_transaction_session_timeout = '{_ABANDONED_SECONDS}s';
+SET LOCAL tcp_keepalives_idle = 30;
+SET LOCAL tcp_keepalives_interval = 10;
+SET LOCAL tcp_keepalives_count = 3;
+SET LOCAL lock_timeout = '{{lock_ms:d}}ms';
+SET LOCAL statement_timeout = '{{statement_ms:d}}ms';
+"""
+
+#: For a peer that is gone without a word, where the connection string has none.
+_KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+_APPLICATION_NAME_BYTES = 63
+
+
+class CommitUnknown(DestinationUnavailable):
+    """The connection broke during COMMIT: only the stored rows know how it ended."""
+
+
+def application_name(role: str, schema: str) -> str:
+    """What pg_stat_activity shows; PostgreSQL keeps 63 bytes of printable ASCII."""
+    text = f"cartridge-warp {role} {schema}"
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return printable[:_APPLICATION_NAME_BYTES]
+
+
+def connect(settings: DestinationSettings, application: str) -> Connection[TupleRow]:
+    """A new connection in autocommit mode; transactions are begun by ``Link``.
+
+    Raises ConfigError for a connection string that cannot be read (its text is not
+    repeated: it holds a password), DestinationUnavailable when nothing answers.
+    """
+    timeout = max(2, round(settings.connection_timeout))
+    defaults = {**_KEEPALIVES, "connect_timeout": timeout}
+    ours = {"application_name": application, "client_encoding": "UTF8"}
+    try:
+        parts = conninfo_to_dict(settings.connection_string)
+        conninfo = make_conninfo("", **{**defaults, **parts, **ours})
+    except psycopg.Error:
+        raise ConfigError(
+            "destination.connection_string is not a PostgreSQL connection string",
+            hint="write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special "
+            "characters of the password percent-encoded",
+        ) from None
+    try:
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        raise DestinationUnavailable(
+            f"cannot connect to PostgreSQL: {_reason(error, parts.get('password'))}",
+            hint="check the host, port, user, password and database of "
+            "destination.connection_string, and that the server runs",
+        ) from None
+
+
+def _reason(error: psycopg.Error, password: object) -> str:
+    """The last line libpq wrote, where it says why; it names the server and the user.
+
+    A failed connection has no SQLSTATE. libpq never prints the password, and yet this
+    is the place to be sure of it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "failed" in line] or lines or ["no answer"]
+    text = telling[-1].removeprefix("connection failed: ")
+    return text.replace(str(password), "***") if password else text
+
+
+class Link:
+    """One connection and at most one open transaction. One thread at a time."""
+
+    def __init__(self, settings: DestinationSettings, application: str) -> None:
+        self._settings = settings
+        self._application = application
+        self._connection: Connection[TupleRow] | None = None
+
+    def begin(
+        self, *, lock_ms: int = 0, statement_ms: int | None = None
+    ) -> Cursor[TupleRow]:
+        """Open a transaction. 0 means no limit; without a value, command_timeout.
+
+        A connection that the server closed while it was idle is opened again.
+        """
+        if statement_ms is None:
+            statement_ms = round(self._settings.command_timeout * 1000)
+        text = _BEGIN.format(lock_ms=lock_ms, statement_ms=statement_ms).encode()
+        reused = self._connection is not None
+        cur = self._cursor()
+        try:
+            return cur.execute(text)
+        except psycopg.Error as error:
+            self.drop()
+            if not reused:
+                raise translated(error) from error
+        return self.begin(lock_ms=lock_ms, statement_ms=statement_ms)
+
+    def commit(self) -> None:
+        """COMMIT. Raises CommitUnknown when its answer was lost.
+
+        Never on a new connection, which would agree without having done anything.
+        """
+        connection = self._connection
+        if connection is None or (
+            connection.info.transaction_status != TransactionStatus.INTRANS
+        ):
+            self.rollback()
+            raise DestinationUnavailable("the transaction was lost before COMMIT")
+        try:
+            connection.execute("COMMIT")
+        except psycopg.Error as error:
+            lost = connection.closed
+            self.rollback()
+            if unresolved(error, lost=lost):
+                raise CommitUnknown(
+                    "the connection to PostgreSQL was lost during COMMIT"
+                ) from error
+            raise translated(error) from error
+
+    def rollback(self) -> None:
+        """Leave no transaction open, and close a connection that cannot do that."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if connection.info.transaction_status == TransactionStatus.ACTIVE:
+                self.drop()
+            elif connection.info.transaction_status != TransactionStatus.IDLE:
+                connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.drop()
+
+    @contextmanager
+    def transaction(
+        self, *, lock_ms: int = 0, statement_ms: int | None = None
+    ) -> Iterator[Cursor[TupleRow]]:
+        """A transaction around the block: COMMIT after it, ROLLBACK on any error."""
+        cur = self.begin(lock_ms=lock_ms, statement_ms=statement_ms)
+        try:
+            with translating(), cur:
+                yield cur
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
+
+    def drop(self) -> None:
+        """Close the connection; the server rolls back what was open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def _cursor(self) -> Cursor[TupleRow]:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._settings, self._application)
+        return self._connection.cursor()
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Driver errors of the block become ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error) from error

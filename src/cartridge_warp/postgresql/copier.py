@@ -1,0 +1,199 @@
+"""A first copy's worker: one chunk, one transaction, straight into the table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from cwarp_core import Drift, EncodedBatch, Reject
+
+from ..config import DestinationSettings
+from ..errors import DestinationError, DestinationUnavailable
+from ..killpoint import reached
+from ..metadata import chunks, letters, registry, store
+from ..model import Chunk, Table
+from . import merge
+from .connection import CommitUnknown, Link, application_name, translating
+from .copyin import CopyIn
+from .ddl import table_name
+from .journal import Line
+from .tenure import Tenure
+
+#: How long a commit looks for its outcome once its answer was lost.
+_SETTLE_SECONDS = 60.0
+_SETTLE_PAUSE_SECONDS = 0.5
+_SETTLE_LOCK_MS = 10_000
+
+
+class _Job:
+    """A chunk between ``begin`` and the end of its transaction."""
+
+    def __init__(
+        self, chunk: Chunk, table: Table, cur: Cursor[TupleRow], copy: CopyIn
+    ) -> None:
+        self.chunk = chunk
+        self.table = table
+        self.cur = cur
+        self.copy = copy
+        self.rows = 0
+        self.rescued = 0
+        self.rejects: list[Reject] = []
+        self.drift: list[Drift] = []
+
+
+class PostgresCopier:
+    """See ``protocols.Copier``.
+
+    A chunk that could not be handed back, because the server was away, is claimed
+    first by the next ``claim`` of this copier, or of the one that takes its place.
+    """
+
+    def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
+        self._tenure = tenure
+        self._link = Link(settings, application_name("copy", tenure.schema))
+        self._slot = tenure.take_slot()
+        self._job: _Job | None = None
+
+    def claim(self, table: Table) -> Chunk | None:
+        own = self._tenure
+        with self._link.transaction() as cur:
+            store.check_owner(cur, own.meta, own.schema, own.epoch)
+            return chunks.claim(
+                cur, own.meta, own.schema, table.name, own.epoch, self._slot
+            )
+
+    def begin(self, chunk: Chunk, table: Table) -> None:
+        if self._job is not None:
+            raise DestinationError("the copier has a chunk already")
+        cur = self._link.begin(statement_ms=0)
+        reached("tx_begin")
+        try:
+            with translating():
+                copy = CopyIn(cur, merge.copy_into(table_name(table), table))
+        except BaseException:
+            self._link.rollback()
+            raise
+        self._job = _Job(chunk, table, cur, copy)
+
+    def write(self, batch: EncodedBatch) -> None:
+        job = self._current()
+        with translating():
+            job.copy.send(batch.payload)
+        job.rows += batch.rows
+        job.rescued += batch.rescued
+        job.rejects += batch.rejects
+        job.drift += batch.drift
+        reached("mid_copy")
+
+    def commit(self, *, split_at: bytes | None = None) -> None:
+        job = self._current()
+        try:
+            with translating():
+                job.copy.finish()
+                reached("copy_done")
+                lines = self._record(job, split_at)
+        except BaseException:
+            self._link.rollback()
+            raise
+        reached("chunk_commit")
+        try:
+            self._link.commit()
+        except CommitUnknown:
+            self._settle(job)
+        reached("commit_ok")
+        self._job = None
+        self._tenure.journal.noted(lines)
+
+    def abort(self) -> None:
+        job, self._job = self._job, None
+        if job is None:
+            return
+        job.copy.cancel()
+        self._link.rollback()
+        own = self._tenure
+        try:
+            with self._link.transaction() as cur:
+                chunks.hand_back(cur, own.meta, job.chunk, own.epoch, self._slot)
+        except DestinationUnavailable:
+            # It stays ours under our slot: the next claim finds it.
+            self._link.drop()
+
+    def close(self) -> None:
+        self.abort()
+        self._link.drop()
+        self._tenure.free_slot(self._slot)
+
+    def _current(self) -> _Job:
+        if self._job is None:
+            raise DestinationError("the copier has no chunk: begin comes first")
+        return self._job
+
+    def _record(self, job: _Job, split_at: bytes | None) -> Sequence[Line]:
+        """Dead letters, counters and ``done``, in the metadata's order of locks."""
+        own, cur = self._tenure, job.cur
+        lines = own.journal.due(job.table.name, job.drift)
+        for line in lines:
+            store.log_error(
+                cur,
+                own.meta,
+                own.schema,
+                "rescued",
+                line.message,
+                table=line.table,
+                count=line.count,
+            )
+        if job.rejects:
+            letters.add(cur, own.meta, job.table, job.rejects, None)
+            own.letters.add(job.table.name)
+        registry.count(
+            cur,
+            own.meta,
+            own.schema,
+            job.table.name,
+            registry.Counters(
+                copied=job.rows, rejected=len(job.rejects), rescued=job.rescued
+            ),
+        )
+        store.check_owner(cur, own.meta, own.schema, own.epoch)
+        done = chunks.finish(
+            cur,
+            own.meta,
+            job.chunk,
+            own.epoch,
+            self._slot,
+            documents=job.rows + len(job.rejects),
+            rows=job.rows,
+            split_at=split_at,
+        )
+        if not done:
+            raise store.fenced(own.schema)
+        return lines
+
+    def _settle(self, job: _Job) -> None:
+        """Return if the lost COMMIT took place; raise what a failed one means.
+
+        The caller treats the chunk as ``copying`` until this returns, so it must end
+        in knowledge: a chunk that is done, taken for pending, would lose its changes.
+        """
+        own = self._tenure
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            try:
+                with self._link.transaction(lock_ms=_SETTLE_LOCK_MS) as cur:
+                    found = chunks.settled_state(cur, own.meta, job.chunk)
+                break
+            except DestinationUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise DestinationError(
+                        "the outcome of a chunk's COMMIT could not be read",
+                        hint="start again when PostgreSQL answers; nothing is lost",
+                    ) from error
+                time.sleep(_SETTLE_PAUSE_SECONDS)
+        if found == ("done", own.epoch, self._slot):
+            return
+        if found == ("copying", own.epoch, self._slot):
+            raise DestinationUnavailable("the connection was lost before COMMIT")
+        raise store.fenced(own.schema)

@@ -1,0 +1,135 @@
+"""DDL text. Pure: a Table in, composed SQL out, every name quoted and checked."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from ..errors import DestinationError
+from ..model import Column, SchemaChange, Table
+
+KEY = "_id"
+EXTRA = "_cwarp_extra"
+SOURCE_TS = "_cwarp_source_ts"
+SYNCED_AT = "_cwarp_synced_at"
+
+#: NAMEDATALEN - 1. PostgreSQL cuts longer names silently.
+MAX_NAME_BYTES = 63
+
+_KEY_TYPES = {
+    "objectId": "text",
+    "string": "text",
+    "canonical": "text",
+    "uuid": "uuid",
+    "bigint": "bigint",
+    "numeric": "numeric",
+}
+
+_COLUMN_TYPES = {
+    "boolean": sql.SQL("boolean"),
+    "integer": sql.SQL("integer"),
+    "bigint": sql.SQL("bigint"),
+    "double precision": sql.SQL("double precision"),
+    "numeric": sql.SQL("numeric"),
+    "text": sql.SQL("text"),
+    "uuid": sql.SQL("uuid"),
+    "bytea": sql.SQL("bytea"),
+    "timestamptz": sql.SQL("timestamptz"),
+    "jsonb": sql.SQL("jsonb"),
+    "json": sql.SQL("json"),
+    "jsontext": sql.SQL("text"),
+}
+
+_COLLATE_C = sql.SQL(' COLLATE "C"')
+
+
+def name(*parts: str) -> sql.Identifier:
+    """A quoted name, dotted where there are parts.
+
+    Raises DestinationError for one that PostgreSQL would cut or cannot hold.
+    """
+    for part in parts:
+        try:
+            nbytes = len(part.encode())
+        except UnicodeEncodeError:
+            raise DestinationError(f"the name {part!a} is not valid Unicode") from None
+        if not 0 < nbytes <= MAX_NAME_BYTES or "\0" in part:
+            raise DestinationError(
+                f"{part!a} is no PostgreSQL name: 1 to {MAX_NAME_BYTES} bytes, no NUL"
+            )
+    return sql.Identifier(*parts)
+
+
+def table_name(table: Table) -> sql.Identifier:
+    """The table's qualified name."""
+    return name(table.schema, table.name)
+
+
+def key_type(table: Table) -> str:
+    """The type of ``_id``."""
+    try:
+        return _KEY_TYPES[table.key]
+    except KeyError:
+        raise DestinationError(f"no key encoding is called {table.key!r}") from None
+
+
+def column_type(column: Column) -> sql.Composable:
+    """The type of a column; ObjectIds sort as MongoDB sorts them."""
+    try:
+        kind = _COLUMN_TYPES[column.type]
+    except KeyError:
+        raise DestinationError(f"no column type is called {column.type!r}") from None
+    if column.type == "text" and column.native == "objectId":
+        return kind + _COLLATE_C
+    return kind
+
+
+def cells(table: Table) -> tuple[str, ...]:
+    """The columns a row is sent with, in the encoder's order.
+
+    ``_cwarp_synced_at`` is not among them: PostgreSQL fills it.
+    """
+    source_ts = (SOURCE_TS,) if table.options.source_ts else ()
+    return (KEY, *(column.name for column in table.columns), *source_ts, EXTRA)
+
+
+def cell_definitions(table: Table) -> list[sql.Composable]:
+    """Name and type of each cell of ``cells``, in that order."""
+    key: sql.Composable = sql.SQL(key_type(table))
+    if key_type(table) == "text":
+        key = key + _COLLATE_C
+    types: list[sql.Composable] = [key, *map(column_type, table.columns)]
+    if table.options.source_ts:
+        types.append(sql.SQL("timestamptz"))
+    types.append(sql.SQL("jsonb"))
+    return [
+        name(cell) + sql.SQL(" ") + kind
+        for cell, kind in zip(cells(table), types, strict=True)
+    ]
+
+
+def create_table(table: Table) -> sql.Composed:
+    """A plain logged table with its primary key from the start."""
+    definitions = cell_definitions(table)
+    if table.options.synced_at:
+        definitions.append(
+            name(SYNCED_AT) + sql.SQL(" timestamptz NOT NULL DEFAULT now()")
+        )
+    definitions.append(sql.SQL("PRIMARY KEY ({})").format(name(KEY)))
+    return sql.SQL("CREATE TABLE {} ({})").format(
+        table_name(table), sql.SQL(", ").join(definitions)
+    )
+
+
+def alter_table(table: Table, changes: tuple[SchemaChange, ...]) -> sql.Composed:
+    """The changes as one ALTER TABLE, so that the lock is asked for once."""
+    steps = []
+    for change in changes:
+        if change.kind != "add_column":
+            raise DestinationError(f"no schema change is called {change.kind!r}")
+        column = change.column
+        steps.append(
+            sql.SQL("ADD COLUMN {} {}").format(name(column.name), column_type(column))
+        )
+    return sql.SQL("ALTER TABLE {} {}").format(
+        table_name(table), sql.SQL(", ").join(steps)
+    )

@@ -1,0 +1,126 @@
+"""What an SQLSTATE means for the work: the one table, and the one translation.
+
+retry: waiting may mend it (a lock, a restart, no room). row: PostgreSQL refused a
+value, not the work. fatal: somebody has to act; what is not listed is fatal.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import psycopg
+from psycopg import errors as pg
+
+from ..errors import (
+    DestinationError,
+    DestinationUnavailable,
+    LockTimeout,
+    WarpError,
+)
+
+
+class Verdict(StrEnum):
+    RETRY = "retry"
+    ROW = "row"
+    FATAL = "fatal"
+
+
+_CODES: dict[Verdict, str] = {
+    Verdict.RETRY: """
+        08000 08001 08003 08004 08006 08007
+        25006 25P03 25P04
+        40001 40002 40003 40P01
+        53000 53100 53200 53300 53400
+        55006 55P03
+        57014 57P01 57P02 57P03 57P05
+    """,
+    Verdict.ROW: """
+        22001 22003 22007 22008 22021 22023 22026 22030 22032 22P02 22P03 22P05
+        23502 23503 23505 23514 23P01
+        54000 54001
+    """,
+    Verdict.FATAL: """
+        08P01 0A000 21000 22P04 25P02 28000 28P01
+        3D000 3F000 42501 42601 42703 42804 42P01 42P07
+        54011 57P04 58030 XX000 XX001 XX002
+    """,
+}
+
+#: SQLSTATE -> verdict. 25006: a former primary, read-only until it is replaced.
+#: 22P04: our COPY framing is wrong, never a document's fault. 54011: too many columns.
+TABLE: dict[str, Verdict] = {
+    code: verdict for verdict, codes in _CODES.items() for code in codes.split()
+}
+
+#: After these (or none at all) the outcome of a COMMIT is not known.
+_UNRESOLVED = frozenset({"08007", "40003"})
+
+#: Classes whose message may quote a value of a document.
+_QUOTING_CLASSES = frozenset({"22", "23"})
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+_HINTS = {
+    "25006": "the server is read-only: name the primary in the connection string",
+    "42501": "grant the destination's role the right that is named here",
+    "42P01": "a table was dropped outside; restore it or resync",
+    "42703": "a column was changed outside; restore it or resync",
+    "42804": "a column was changed outside; restore it or resync",
+    "53100": "the server's disk is full: free some room; the work goes on by itself",
+    "53300": "raise max_connections, or end connections that are not needed",
+}
+
+
+def classify(sqlstate: str | None) -> Verdict:
+    """The verdict on a code; on none at all, which is a broken connection: retry."""
+    return Verdict.RETRY if sqlstate is None else TABLE.get(sqlstate, Verdict.FATAL)
+
+
+def unresolved(error: psycopg.Error, *, lost: bool) -> bool:
+    """Does this error of a COMMIT leave its outcome open? ``lost``: the connection."""
+    return lost or error.sqlstate in _UNRESOLVED
+
+
+def translated(error: psycopg.Error) -> WarpError:
+    """Our error for one of the driver's: by SQLSTATE, and by class where it has none.
+
+    The message holds the server's words only where they cannot hold a value.
+    """
+    code = error.sqlstate
+    if code is None:
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return DestinationUnavailable("the connection to PostgreSQL was lost")
+        return DestinationError(f"the PostgreSQL driver refused: {_kind(error)}")
+    message = _message(code, error)
+    hint = _HINTS.get(code, "")
+    if code == _LOCK_NOT_AVAILABLE:
+        return LockTimeout(message, hint=hint)
+    if classify(code) is Verdict.RETRY:
+        return DestinationUnavailable(message, hint=hint)
+    return DestinationError(message, hint=hint)
+
+
+def _message(code: str, error: psycopg.Error) -> str:
+    diag = error.diag
+    words = [f"PostgreSQL: {_kind(error)} ({code})"]
+    words += [
+        f'{name} "{value}"'
+        for name, value in (
+            ("table", diag.table_name),
+            ("column", diag.column_name),
+            ("constraint", diag.constraint_name),
+        )
+        if value
+    ]
+    if code[:2] not in _QUOTING_CLASSES and diag.message_primary:
+        words.append(diag.message_primary)
+    return ", ".join(words)
+
+
+def _kind(error: psycopg.Error) -> str:
+    """The condition's name; for a code the driver does not know, its class's."""
+    try:
+        name = pg.lookup(error.sqlstate or "").__name__
+    except KeyError:
+        name = type(error).__name__
+    return name

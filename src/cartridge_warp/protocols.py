@@ -1,0 +1,165 @@
+"""The contract between the engine and the connectors. The engine knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from cwarp_core import BatchEncoder, EncodedBatch, Reply
+
+from .model import (
+    Batch,
+    Chunk,
+    ChunkRange,
+    ClusterTime,
+    Collection,
+    Position,
+    SchemaChange,
+    SourceIdentity,
+    Table,
+    TableState,
+)
+
+
+class Changes(Protocol):
+    """An open change stream. One thread at a time."""
+
+    def read(self) -> Reply:
+        """The next reply: change events, or none after about a second of silence.
+
+        Its ``post_batch_resume_token`` is the place after its last event. Resumes by
+        itself where MongoDB says that is safe. Raises SourceUnavailable, HistoryLost,
+        SourceError.
+        """
+
+    def position_of(self, token: bytes) -> Position:
+        """The position a resume token of this stream stands for. Any thread, any time:
+        it only decodes."""
+
+    def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """One database of documents. Every method may be called from any thread."""
+
+    def validate(self) -> SourceIdentity:
+        """Check that the source can be read and followed. Raises PreconditionError."""
+
+    def discover(self) -> list[Collection]:
+        """The collections of the database, by name, system ones left out."""
+
+    def position_now(self) -> Position:
+        """The place in history after which nothing is missed from now on."""
+
+    def time_now(self) -> ClusterTime:
+        """The source's newest cluster time."""
+
+    def sample(self, collection: str, size: int) -> Iterator[Reply]:
+        """About ``size`` documents chosen at random."""
+
+    def key_bounds(self, collection: str) -> tuple[bytes, bytes] | None:
+        """The smallest and greatest ``_id`` element; None for an empty collection."""
+
+    def plan_chunks(self, collection: str) -> list[ChunkRange]:
+        """Ranges that together hold every ``_id`` exactly once, in order."""
+
+    def snapshot(self, collection: str, chunk: ChunkRange) -> Iterator[Reply]:
+        """The committed documents of a chunk, in ``_id`` order.
+
+        Read at or after the primary's time when the first reply is asked for. Each
+        reply's ``operation_time`` bounds its documents' age.
+        """
+
+    def changes(self, position: Position) -> Changes:
+        """Everything after ``position``. Raises HistoryLost when that is gone."""
+
+    def lookup(
+        self, collection: str, keys: Sequence[bytes], after: ClusterTime
+    ) -> Iterator[Reply]:
+        """The committed documents with these ``_id`` elements, at ``after`` or later.
+
+        One that is not found is left out, which does not prove that it was deleted.
+        """
+
+    def close(self) -> None: ...
+
+
+class Copier(Protocol):
+    """One connection that copies chunks. One thread at a time.
+
+    ``begin`` opens a transaction; ``commit`` or ``abort`` ends it.
+    """
+
+    def claim(self, table: Table) -> Chunk | None:
+        """Make a pending chunk ``copying``, committed, before its range is read."""
+
+    def begin(self, chunk: Chunk, table: Table) -> None:
+        """Open the chunk's transaction. Rows go straight into the table."""
+
+    def write(self, batch: EncodedBatch) -> None:
+        """Send rows; keep the batch's rejects as dead letters of this transaction."""
+
+    def commit(self, *, split_at: bytes | None = None) -> None:
+        """Commit rows, dead letters, counters and ``done`` together.
+
+        With ``split_at`` the chunk ends before that ``_id`` element, and the rest of
+        its range becomes a new pending chunk. Raises Fenced when the schema or the
+        chunk has another owner by now, DestinationUnavailable (nothing was kept;
+        ``abort``, then claim again), DestinationError (also when the outcome of COMMIT
+        cannot be learnt). After any of them comes ``abort``.
+        """
+
+    def abort(self) -> None:
+        """Roll back and hand the chunk back as ``pending``. Safe to call twice."""
+
+    def close(self) -> None: ...
+
+
+class Destination(Protocol):
+    """One schema of tables, with the position in the same transactions as the data.
+
+    ``commit`` and the calls that change structure come from one thread; copiers run
+    beside it, each in its own.
+    """
+
+    def validate(self) -> None:
+        """Check reachability, version and rights. Raises PreconditionError."""
+
+    def open(self, identity: SourceIdentity) -> Position | None:
+        """Prepare the metadata, take ownership, and return where to go on.
+
+        From here on every other owner is fenced. Chunks left ``copying`` are pending
+        again. None when nothing was ever started. Raises PreconditionError when the
+        stored marker belongs to another cluster.
+        """
+
+    def begin(self, position: Position) -> None:
+        """Store the first position, before anything is read."""
+
+    def tables(self) -> list[TableState]: ...
+
+    def ensure(self, table: Table) -> None:
+        """Create the table and version 1 of its registry entry, in one transaction."""
+
+    def evolve(self, table: Table, changes: Sequence[SchemaChange]) -> Table:
+        """Apply the changes and store the next version, in one transaction.
+
+        Raises LockTimeout when the table stays locked; nothing has changed then.
+        """
+
+    def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> None:
+        """Store the chunks of a table's snapshot."""
+
+    def encoder(self, table: Table) -> BatchEncoder: ...
+
+    def copier(self) -> Copier: ...
+
+    def commit(self, batch: Batch) -> None:
+        """Apply the batch and move the position, in one transaction, once.
+
+        When the outcome of COMMIT is unknown, the stored marker decides. Raises
+        Fenced, DestinationUnavailable (nothing was applied; the same call may be
+        repeated), DestinationError.
+        """
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""From observed BSON kinds to tables: pure functions, no clock, no I/O."""

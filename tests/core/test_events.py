@@ -1,0 +1,149 @@
+"""Change events: header, key, document, token."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import bson
+import pytest
+from bson import Int64, ObjectId, Timestamp
+from bson.binary import Binary
+
+from cwarp_core import ChangeEvent, CorruptBSON, Reply, parse_events
+from tests.core.build import document, int32, obj, string, timestamp
+from tests.core.samples import SAMPLES
+
+TOKEN = {"_data": "826400000001"}
+NAMESPACE = {"db": "shop", "coll": "orders"}
+KEY = {"_id": ObjectId(b"\1" * 12)}
+
+
+def event(operation: str = "insert", **more: Any) -> bytes:
+    return bson.encode(
+        {
+            "_id": TOKEN,
+            "operationType": operation,
+            "clusterTime": Timestamp(1_700_000_000, 3),
+            "wallTime": bson.decode(document(("v", SAMPLES["date"][0])))["v"],
+            "ns": NAMESPACE,
+            "documentKey": KEY,
+            **more,
+        }
+    )
+
+
+def parse(*events: bytes) -> list[ChangeEvent]:
+    return parse_events(Reply.of_documents(list(events)))
+
+
+@pytest.mark.parametrize("operation", ["insert", "replace", "update"])
+def test_event_with_its_document(operation: str) -> None:
+    full = {"_id": KEY["_id"], "a": [1, {"b": None}]}
+    raw = event(operation, fullDocument=full, updateDescription={"x": {"_id": 1}})
+    (parsed,) = parse(raw)
+    assert parsed.operation == operation
+    assert (parsed.database, parsed.collection) == ("shop", "orders")
+    assert parsed.key == b"\x07" + b"\1" * 12
+    assert parsed.cluster_time == 1_700_000_000 << 32 | 3
+    assert parsed.token == bson.encode(TOKEN)
+    assert parsed.document == bson.encode(full)
+    assert parsed.transaction is None
+    assert parsed.to_collection is None
+    assert parsed.collection_uuid is None
+    assert parsed.nbytes == len(raw)
+
+
+@pytest.mark.parametrize("full", [{}, {"fullDocument": None}], ids=["absent", "null"])
+def test_event_without_a_document(full: dict[str, None]) -> None:
+    (parsed,) = parse(event("update", **full))
+    assert parsed.document is None
+
+
+def test_structure_events() -> None:
+    identity = uuid.UUID(int=7)
+    rename = {"to": {"db": "shop", "coll": "n\u00e9w"}}
+    raw = event("rename", collectionUUID=Binary.from_uuid(identity), **rename)
+    (parsed,) = parse(raw)
+    assert parsed.to_collection == "n\u00e9w"
+    assert parsed.collection_uuid == identity.bytes
+    invalidate = document(
+        ("_id", obj(("_data", string("82")))),
+        ("operationType", string("invalidate")),
+        ("clusterTime", timestamp(1, 2)),
+    )
+    (parsed,) = parse(invalidate)
+    assert parsed.operation == "invalidate"
+    assert (parsed.database, parsed.collection, parsed.key) == ("", "", None)
+    dropped = bson.encode(
+        {
+            "_id": TOKEN,
+            "operationType": "dropDatabase",
+            "clusterTime": Timestamp(1, 2),
+            "ns": {"db": "shop"},
+        }
+    )
+    (parsed,) = parse(dropped)
+    assert (parsed.database, parsed.collection, parsed.key) == ("shop", "", None)
+
+
+def test_events_of_one_transaction_share_their_mark() -> None:
+    session = {"id": Binary.from_uuid(uuid.UUID(int=1)), "uid": b"\2" * 32}
+    other = {"id": Binary.from_uuid(uuid.UUID(int=2)), "uid": b"\2" * 32}
+    marks = [
+        parsed.transaction
+        for parsed in parse(
+            event(lsid=session, txnNumber=Int64(1)),
+            event("delete", txnNumber=Int64(1), lsid=session),
+            event(lsid=session, txnNumber=Int64(2)),
+            event(lsid=other, txnNumber=Int64(1)),
+            event(),
+        )
+    ]
+    assert marks[0] is not None
+    assert marks[0] == marks[1]
+    assert len(set(marks)) == 4
+    assert marks[4] is None
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_key_of_every_kind(kind: str) -> None:
+    header = bson.encode(
+        {
+            "_id": TOKEN,
+            "operationType": "delete",
+            "ns": NAMESPACE,
+            "clusterTime": Timestamp(1, 1),
+        }
+    )
+    for value in SAMPLES[kind]:
+        shard = document(("shard", int32(1)), ("_id", value), ("z", int32(2)))
+        raw = header[4:-1] + b"\x03documentKey\0" + shard
+        whole = (len(raw) + 5).to_bytes(4, "little") + raw + b"\0"
+        assert parse(whole)[0].key == value.key
+
+
+def test_events_keep_their_order() -> None:
+    events = [event(documentKey={"_id": at}) for at in range(50)]
+    keys = [parsed.key for parsed in parse(*events)]
+    assert keys == [int32(at).key for at in range(50)]
+    assert parse() == []
+
+
+def test_every_truncation_and_flip_is_refused_or_read() -> None:
+    raw = event(fullDocument={"_id": 1, "a": "x"}, lsid={"id": 1}, txnNumber=Int64(1))
+    refused = 0
+    for at in range(len(raw)):
+        for bit in range(8):
+            flipped = bytearray(raw)
+            flipped[at] ^= 1 << bit
+            try:
+                _read(parse(bytes(flipped))[0])
+            except CorruptBSON:
+                refused += 1
+    assert 0 < refused < len(raw) * 8
+
+
+def _read(parsed: ChangeEvent) -> list[object]:
+    names = [name for name in dir(ChangeEvent) if not name.startswith("_")]
+    return [getattr(parsed, name) for name in names]

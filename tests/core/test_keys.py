@@ -1,0 +1,152 @@
+"""The one key encoder: cells, texts, encodings, filters."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import bson
+import pytest
+
+import cwarp_core
+from cwarp_core import KeyKindError
+from tests import oracle
+from tests.core.build import (
+    Raw,
+    array,
+    binary,
+    boolean,
+    date,
+    decimal,
+    document,
+    double,
+    int32,
+    int64,
+    null,
+    obj,
+    oid,
+    string,
+    symbol,
+)
+from tests.core.differential import assert_same
+from tests.core.samples import SAMPLES, SIXTEEN
+
+ENCODINGS = ("objectId", "string", "uuid", "bigint", "numeric", "canonical")
+
+
+def _as_parts(kind: str) -> list[Raw]:
+    """The samples of a kind, alone and inside a compound id."""
+    values = SAMPLES[kind]
+    return [*values, *(obj(("b", array(each)), ("a", each)) for each in values)]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_key_cell_is_the_oracles(kind: str, encoding: str) -> None:
+    documents = [document(("x", null()), ("_id", each)) for each in _as_parts(kind)]
+    assert_same(documents, oracle.Plan(encoding, ()))
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_key_text_and_encoding_are_the_oracles(kind: str) -> None:
+    for raw in _as_parts(kind):
+        value = oracle.read_element(raw.key)
+        assert cwarp_core.key_encoding(raw.key) == oracle.key_encoding(value), raw
+        for encoding in ENCODINGS:
+            try:
+                expected = oracle.key_text(value, encoding)
+            except oracle.KeyKind:
+                with pytest.raises(KeyKindError):
+                    cwarp_core.key_text(raw.key, encoding)
+            else:
+                assert cwarp_core.key_text(raw.key, encoding) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding", "text"),
+    [
+        (oid(SIXTEEN[:12]), "objectId", SIXTEEN[:12].hex()),
+        (string("s"), "string", "s"),
+        (binary(SIXTEEN, 4), "uuid", "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff"),
+        (int64(-(2**63)), "bigint", "-9223372036854775808"),
+        (
+            double(0.1),
+            "numeric",
+            "0.1000000000000000055511151231257827021181583404541015625",
+        ),
+        (decimal("-1.50E+3"), "numeric", "-1500"),
+        (decimal("-0.00"), "numeric", "0"),
+        (double(math.nan), "numeric", "NaN"),
+        (string('"\n'), "canonical", '"\\"\\n"'),
+        (string(b"\0"), "canonical", '{"$text":{"base64":"AA=="}}'),
+        (null(), "canonical", "null"),
+        (boolean(True), "canonical", "true"),
+        (date(-1), "canonical", '{"$date":{"$numberLong":"-1"}}'),
+        (decimal("Infinity"), "canonical", '{"$numberDouble":"Infinity"}'),
+        (symbol("s"), "canonical", '{"$symbol":"s"}'),
+        (
+            obj(("b", double(1.0)), ("a", array(oid(b"\0" * 12), int64(2)))),
+            "canonical",
+            '{"b":1,"a":[{"$oid":"000000000000000000000000"},2]}',
+        ),
+    ],
+)
+def test_key_text_reads(raw: Raw, encoding: str, text: str) -> None:
+    assert cwarp_core.key_text(raw.key, encoding) == text
+
+
+@pytest.mark.parametrize(
+    "equal",
+    [
+        (int32(1), int64(1), double(1.0), decimal("1"), decimal("1.00")),
+        (int32(0), double(-0.0), decimal("-0E+5"), decimal("0.000")),
+        (double(0.5), decimal("0.5"), decimal("5000E-4")),
+        (int64(10**15), double(1e15), decimal("1E+15")),
+        (double(math.nan), decimal("NaN")),
+    ],
+    ids=["one", "zero", "half", "1e15", "NaN"],
+)
+@pytest.mark.parametrize("encoding", ["numeric", "canonical"])
+def test_ids_that_mongodb_holds_equal_have_one_key(
+    equal: tuple[Raw, ...], encoding: str
+) -> None:
+    assert len({cwarp_core.key_text(each.key, encoding) for each in equal}) == 1
+    cells = {_key_cell(each, encoding) for each in equal}
+    assert len(cells) == 1
+
+
+def _key_cell(value: Raw, encoding: str) -> bytes:
+    encoder = cwarp_core.BatchEncoder(cwarp_core.RowPlan(encoding, []))
+    assert encoder.add_document(document(("_id", value)), 0)
+    return encoder.take().payload
+
+
+def test_compound_ids_in_two_orders_are_two_keys() -> None:
+    first = obj(("a", int32(1)), ("b", int32(2)))
+    second = obj(("b", int32(2)), ("a", int32(1)))
+    texts = [cwarp_core.key_text(each.key, "canonical") for each in (first, second)]
+    assert texts == ['{"a":1,"b":2}', '{"b":2,"a":1}']
+
+
+def test_filter_holds_the_ids_in_order() -> None:
+    ids = [int32(1), string("x"), obj(("a", null())), *SAMPLES["decimal"]]
+    built = cwarp_core.in_filter([each.key for each in ids])
+    assert built == document(("_id", obj(("$in", array(*ids)))))
+    assert bson.decode(cwarp_core.in_filter([])) == {"_id": {"$in": []}}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [b"", b"\x02", b"\x08\x02", int32(1).key[:-1], int32(1).key + b"\0", b"\x66abc"],
+    ids=["empty", "type only", "bool 2", "short", "long", "unknown type"],
+)
+def test_broken_key_is_refused(key: bytes) -> None:
+    with pytest.raises(cwarp_core.CorruptBSON):
+        cwarp_core.key_encoding(key)
+    with pytest.raises(cwarp_core.CorruptBSON):
+        cwarp_core.key_text(key, "canonical")
+
+
+def test_unknown_encoding_is_refused() -> None:
+    with pytest.raises(ValueError, match=re.escape("hex")):
+        cwarp_core.key_text(int32(1).key, "hex")

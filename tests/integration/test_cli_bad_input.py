@@ -1,0 +1,267 @@
+"""What a person gets wrong: one clear line, exit 2 or 3, and nothing half-made."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymongo
+import pymongo.errors
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from pymongo.database import Database
+
+from cartridge_warp import embedded
+from tests.command import Ended, cwarp, schemas_in, sync
+
+PASSWORD = "canary-pa55word"
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def assert_refused(ended: Ended, code: int, *words: str) -> None:
+    """One ``error:`` line with these words, at most a hint, and no traceback."""
+    assert ended.code == code, ended.err
+    spoken = [line for line in ended.err.splitlines() if not line.startswith("{")]
+    assert len([line for line in spoken if line.startswith("error: ")]) == 1, ended.err
+    assert all(line.startswith(("error: ", "hint: ")) for line in spoken), ended.err
+    assert "Traceback" not in ended.out + ended.err
+    assert PASSWORD not in ended.out + ended.err
+    said = "\n".join(spoken).casefold()
+    for word in words:
+        assert word.casefold() in said
+
+
+@pytest.fixture
+def shop(mongo_db: Database[dict[str, Any]]) -> Database[dict[str, Any]]:
+    mongo_db.orders.insert_many([{"_id": n, "total": n * 2} for n in range(10)])
+    mongo_db.users.insert_one({"_id": 1, "name": "Ada"})
+    return mongo_db
+
+
+@pytest.fixture
+def shop_uri(shop: Database[dict[str, Any]], mongo_uri: str) -> str:
+    return embedded.with_database(mongo_uri, shop.name)
+
+
+@contextmanager
+def lone_mongod(directory: Path, *arguments: str) -> Iterator[int]:
+    """A mongod that is no replica set; yields its port."""
+    port = free_port()
+    directory.mkdir()
+    server = subprocess.Popen(
+        [
+            *(str(embedded.find_mongod()), "--dbpath", str(directory)),
+            *("--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"),
+            *("--wiredTigerCacheSizeGB", "0.25", "--quiet", *arguments),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with pymongo.MongoClient[dict[str, Any]](
+            port=port, directConnection=True, serverSelectionTimeoutMS=30_000
+        ) as client:
+            client.admin.command("hello")
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+# --- what is wrong before any server is asked ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sync", "--tabels", "a"], ["--tabels", "did you mean '--tables'"]),
+        (["snyc"], ["snyc", "did you mean 'sync'"]),
+        (["sync", "mongodb://h/d"], ["SRC and DST belong together"]),
+        (
+            ["sync", f"mysql://u:{PASSWORD}@h/d", "postgresql://h/d"],
+            ["must start with mongodb://"],
+        ),
+        (
+            ["sync", "mongodb://h/d", f"oracle://u:{PASSWORD}@h/d"],
+            ["must start with postgresql://"],
+        ),
+        (["sync", "mongodb://h/d", "postgresql://h/d", "--tables", " ,"], ["--tables"]),
+        (["sync", "--config", "no/such.yaml"], ["no/such.yaml", "no such file"]),
+        (["sync", "mongodb://h/d", "postgresql://h/d", "--progress=x"], ["progress"]),
+        (["status"], ["POSTGRES_URI"]),
+        (["status", f"mysql://u:{PASSWORD}@h/d"], ["must start with postgresql://"]),
+        (["config", "validate", "no/such.yaml"], ["no/such.yaml"]),
+    ],
+    ids=lambda value: " ".join(value[:2]).replace("/", "_"),
+)
+def test_usage(arguments: Sequence[str], words: Sequence[str]) -> None:
+    assert_refused(cwarp(*arguments), 2, *words)
+
+
+def test_every_wrong_setting_of_a_file_has_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "warp.yaml"
+    file.write_text(
+        "source:\n  connection_string: mongodb://h/\n"
+        "destination:\n  connection_string: postgresql://h/d\n  conection_timeout: 1\n"
+        "schemas:\n- name: s\n  snapshot_workers: many\n"
+    )
+    ended = cwarp("config", "validate", str(file))
+    assert ended.code == 2
+    errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert "warp.yaml:5" in ended.err
+    assert "did you mean connection_timeout" in ended.err
+    assert "warp.yaml:8" in ended.err
+    assert "snapshot_workers" in ended.err
+
+
+def test_a_port_in_use_that_was_asked_for(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = cwarp(
+            *("sync", "mongodb://h/d", "postgresql://h/d"),
+            *(f"--metrics-port={port}", "--health-port=0"),
+        )
+    assert_refused(
+        ended, 2, "monitoring.prometheus.port", f"127.0.0.1:{port}", "in use"
+    )
+
+
+# --- what a server refuses ----------------------------------------------------------
+
+
+def test_source_that_does_not_answer(postgres_uri: str) -> None:
+    source = f"mongodb://u:{PASSWORD}@127.0.0.1:{free_port()}/shop"
+    ended = sync(source, postgres_uri, "--once", env=_hurry())
+    assert_refused(ended, 3, "127.0.0.1", "hint: ")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_destination_that_does_not_answer(shop_uri: str) -> None:
+    port = free_port()
+    ended = sync(shop_uri, f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/db", "--once")
+    assert_refused(ended, 3, str(port), "refused", "hint: ")
+
+
+def test_a_mongod_that_is_no_replica_set(tmp_path: Path, postgres_uri: str) -> None:
+    with lone_mongod(tmp_path / "db") as port:
+        ended = sync(f"mongodb://127.0.0.1:{port}/shop", postgres_uri, "--once")
+    assert_refused(ended, 3, "replica set", "hint: ")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_source_with_wrong_credentials(tmp_path: Path, postgres_uri: str) -> None:
+    with lone_mongod(tmp_path / "db", "--auth") as port:
+        ended = sync(
+            f"mongodb://reader:{PASSWORD}@127.0.0.1:{port}/shop?authSource=admin",
+            postgres_uri,
+            "--once",
+            env=_hurry(),
+        )
+    assert_refused(ended, 3, "authentication", "hint: ")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_destination_with_a_wrong_password(shop_uri: str) -> None:
+    with embedded.postgres(own=True, fsync=False) as server:
+        assert server.directory is not None
+        rules = server.directory / "postgresql" / "pg_hba.conf"
+        rules.write_text(
+            "host all app 127.0.0.1/32 scram-sha-256\n" + rules.read_text()
+        )
+        with psycopg.connect(server.uri, autocommit=True) as connection:
+            connection.execute("SET password_encryption = 'scram-sha-256'")
+            connection.execute("CREATE ROLE app LOGIN PASSWORD 'right'")
+            connection.execute("SELECT pg_reload_conf()")
+        uri = f"postgresql://app:{PASSWORD}@127.0.0.1:{server.port}/postgres"
+        _until_refused(uri)
+        ended = sync(shop_uri, uri, "--once")
+        assert_refused(ended, 3, "password authentication failed", "hint: ")
+        assert_refused(cwarp("status", uri), 3, "password authentication failed")
+        assert schemas_in(server.uri) == set()
+
+
+def test_destination_with_an_unknown_role(shop_uri: str, postgres_uri: str) -> None:
+    uri = make_uri(postgres_uri, user="nobody_of_this_name")
+    ended = sync(shop_uri, uri, "--once")
+    assert_refused(ended, 3, "nobody_of_this_name", "hint: ")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_destination_database_that_does_not_exist(
+    shop_uri: str, postgres_uri: str
+) -> None:
+    uri = embedded.with_database(postgres_uri, "no_such_database")
+    assert_refused(sync(shop_uri, uri, "--once"), 3, "no_such_database", "hint: ")
+
+
+def test_source_database_that_does_not_exist(mongo_uri: str, postgres_uri: str) -> None:
+    uri = embedded.with_database(mongo_uri, "no_such_database")
+    ended = sync(uri, postgres_uri, "--once")
+    assert_refused(ended, 3, "no_such_database", "hint: ")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_destination_role_without_the_right_to_create(
+    shop_uri: str, postgres_uri: str
+) -> None:
+    role = f"plain_{secrets.token_hex(4)}"
+    name = sql.Identifier(role)
+    with psycopg.connect(postgres_uri, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+        try:
+            ended = sync(shop_uri, make_uri(postgres_uri, user=role), "--once")
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(name))
+    assert_refused(ended, 3, "create", "hint: ")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_a_table_that_does_not_exist(shop_uri: str, postgres_uri: str) -> None:
+    ended = sync(shop_uri, postgres_uri, "--once", "--tables", "users,order")
+    assert_refused(ended, 2, "no collection is called order", "did you mean orders?")
+    ended = sync(shop_uri, postgres_uri, "--once", "--tables", "zebra")
+    assert_refused(ended, 2, "zebra", "there are: orders, users")
+    assert schemas_in(postgres_uri) == set()
+
+
+def test_status_of_a_database_without_metadata(postgres_uri: str) -> None:
+    assert_refused(cwarp("status", postgres_uri), 3, "nothing was ever synced")
+    assert schemas_in(postgres_uri) == set()
+
+
+def make_uri(uri: str, *, user: str) -> str:
+    """The same server and database as somebody else."""
+    parts = psycopg.conninfo.conninfo_to_dict(uri)
+    return f"postgresql://{user}@{parts['host']}:{parts['port']}/{parts['dbname']}"
+
+
+def _hurry() -> dict[str, str]:
+    """Do not wait the usual ten seconds for a server that will not come."""
+    return {"CARTRIDGE_WARP_SOURCE__CONNECTION_TIMEOUT": "2"}
+
+
+def _until_refused(uri: str) -> None:
+    """A reload takes effect a moment later."""
+    for _ in range(100):
+        try:
+            psycopg.connect(make_conninfo(uri, connect_timeout=5)).close()
+        except psycopg.OperationalError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the server still trusts everybody")

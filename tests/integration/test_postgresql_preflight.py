@@ -1,0 +1,204 @@
+"""What is checked before anything is made, and what ``status`` reads afterwards."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from cartridge_warp.config import DestinationSettings
+from cartridge_warp.errors import ConfigError, PreconditionError, WarpError
+from cartridge_warp.model import Batch, ChunkRange, TableChanges
+from cartridge_warp.postgresql import status
+from cwarp_core import Reject
+from postgresql_kit import (
+    IDENTITY,
+    META,
+    TABLE,
+    encoded,
+    fetch,
+    make,
+    opened,
+    order,
+    position,
+)
+
+ROLE = "cwarp_plain"
+
+
+@pytest.fixture
+def plain_uri(postgres_uri: str) -> Iterator[str]:
+    """The test's database as a role without any right of its own."""
+    fetch(postgres_uri, f"CREATE ROLE {ROLE} LOGIN PASSWORD 'hunter2-canary'")
+    parts = urlsplit(postgres_uri)
+    netloc = f"{ROLE}:hunter2-canary@{parts.hostname}:{parts.port}"
+    yield parts._replace(netloc=netloc).geturl()
+    fetch(postgres_uri, f"DROP OWNED BY {ROLE} CASCADE")
+    fetch(postgres_uri, f"DROP ROLE {ROLE}")
+
+
+def refusal(uri: str) -> WarpError:
+    destination = make(uri)
+    with pytest.raises(WarpError) as caught:
+        destination.validate()
+    destination.close()
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def namespaces(uri: str) -> set[str]:
+    query = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_'"
+    return {name for (name,) in fetch(uri, query)}
+
+
+def test_a_server_that_can_do_it_passes_and_nothing_is_made(postgres_uri: str) -> None:
+    destination = make(postgres_uri)
+    destination.validate()
+    destination.close()
+    assert namespaces(postgres_uri) == {"public", "information_schema"}
+
+
+def test_a_server_that_is_not_there(postgres_uri: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    error = refusal(f"postgresql://me:hunter2-canary@127.0.0.1:{port}/db")
+    assert isinstance(error, PreconditionError)
+    assert str(port) in str(error)
+    assert "hunter2" not in str(error) + error.hint + repr(error)
+
+
+def test_a_database_that_is_not_there(postgres_uri: str) -> None:
+    error = refusal(urlsplit(postgres_uri)._replace(path="/absent").geturl())
+    assert isinstance(error, PreconditionError)
+    assert "absent" in str(error)
+
+
+def test_a_string_that_is_none() -> None:
+    error = refusal("postgresql://me:hunter2-canary@host:port:/x?hunter2=1")
+    assert isinstance(error, ConfigError)
+    assert "hunter2" not in str(error) + error.hint
+    assert error.__suppress_context__
+
+
+def test_a_role_that_may_not_create_a_schema(postgres_uri: str, plain_uri: str) -> None:
+    error = refusal(plain_uri)
+    assert isinstance(error, PreconditionError)
+    assert error.exit_code == 3
+    assert str(error) == (
+        f"schema shop does not exist and role {ROLE} may not create it"
+    )
+    assert error.hint.startswith("GRANT CREATE ON DATABASE ")
+    fetch(postgres_uri, error.hint)
+    destination = make(plain_uri)
+    destination.validate()
+    destination.open(IDENTITY)
+    destination.close()
+
+
+def test_a_role_that_may_not_use_the_schema(postgres_uri: str, plain_uri: str) -> None:
+    fetch(postgres_uri, "CREATE SCHEMA shop")
+    fetch(postgres_uri, f"CREATE SCHEMA {META}")
+    for _ in range(2):
+        error = refusal(plain_uri)
+        assert "may not create tables in schema" in str(error)
+        fetch(postgres_uri, error.hint)
+    destination = make(plain_uri)
+    destination.validate()
+    assert destination.open(IDENTITY) is None
+    destination.begin(position(1))
+    destination.ensure(TABLE)
+    destination.commit(
+        Batch(position(2), (TableChanges(TABLE, (encoded([order("a", 1)]),), (), 1),))
+    )
+    destination.close()
+
+
+def test_a_role_that_may_not_make_temporary_tables(
+    postgres_uri: str, plain_uri: str
+) -> None:
+    database = urlsplit(postgres_uri).path[1:]
+    fetch(postgres_uri, f'REVOKE TEMPORARY ON DATABASE "{database}" FROM PUBLIC')
+    error = refusal(plain_uri)
+    assert "temporary" in str(error)
+    fetch(postgres_uri, error.hint)
+    assert "temporary" not in str(refusal(plain_uri))
+
+
+def test_a_schema_name_that_postgresql_would_cut(postgres_uri: str) -> None:
+    destination = make(postgres_uri, schema="ä" * 32)
+    with pytest.raises(PreconditionError, match="63 bytes"):
+        destination.validate()
+    destination.close()
+
+
+def test_a_database_of_another_encoding(postgres_uri: str) -> None:
+    name = urlsplit(postgres_uri).path[1:] + "_latin1"
+    fetch(
+        postgres_uri,
+        f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+    )
+    try:
+        error = refusal(urlsplit(postgres_uri)._replace(path="/" + name).geturl())
+        assert "LATIN1" in str(error)
+    finally:
+        fetch(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_nobody_reads_the_dead_letters_by_default(
+    postgres_uri: str, plain_uri: str
+) -> None:
+    with opened(postgres_uri):
+        pass
+    fetch(postgres_uri, f"GRANT USAGE ON SCHEMA {META} TO {ROLE}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        fetch(plain_uri, f"SELECT * FROM {META}.dead_letter_queue")
+
+
+def test_status_without_metadata_is_empty(postgres_uri: str) -> None:
+    assert status.read(DestinationSettings(connection_string=postgres_uri)) == ()
+
+
+def test_status_shows_the_work_and_owns_nothing(postgres_uri: str) -> None:
+    settings = DestinationSettings(connection_string=postgres_uri)
+    with opened(postgres_uri, TABLE) as destination:
+        destination.plan(TABLE, [ChunkRange(None, b"m"), ChunkRange(b"m", None)])
+        copier = destination.copier()
+        chunk = copier.claim(TABLE)
+        assert chunk is not None
+        copier.begin(chunk, TABLE)
+        copier.write(encoded([order("a", 1)], [Reject(b"x", "corrupt", 0, "k", -1)]))
+        copier.commit()
+        copier.close()
+        destination.commit(
+            Batch(
+                position(2), (TableChanges(TABLE, (encoded([order("a", 2)]),), (), 3),)
+            )
+        )
+        [running] = status.read(settings)
+        destination.commit(Batch(position(3)))
+    [shop] = status.read(settings)
+    assert (running.run_status, shop.run_status) == ("running", "stopped")
+    assert (shop.schema, shop.database, shop.replica_set_id) == ("shop", "shop", "rs-a")
+    assert (shop.epoch, shop.seq, shop.cluster_time) == (1, 3, 3 << 32 | 1)
+    assert shop.wall_time is not None
+    assert shop.wall_time.timestamp() == 3
+    [table] = shop.tables
+    assert (table.name, table.collection, table.version) == ("orders", "orders", 1)
+    assert (table.chunks, table.chunks_done, table.complete) == (2, 1, False)
+    assert (table.documents, table.copied) == (2, 1)
+    assert (table.events, table.applied, table.superseded) == (3, 1, 2)
+    assert (table.rejected, table.dead_letters) == (1, 1)
+    assert shop.errors == ()
+
+
+def test_status_shows_the_newest_errors(postgres_uri: str) -> None:
+    with opened(postgres_uri) as destination:
+        destination.commit(Batch(position(9)))
+        with pytest.raises(WarpError):
+            destination.commit(Batch(position(3)))
+    [shop] = status.read(DestinationSettings(connection_string=postgres_uri))
+    assert shop.run_status == "failed"
+    assert [error.kind for error in shop.errors] == ["DestinationError"]

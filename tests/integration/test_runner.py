@@ -1,0 +1,110 @@
+"""One process: several schemas, outages, and what it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from pymongo.database import Database
+
+from cartridge_warp import config
+from cartridge_warp.engine import runner
+from cartridge_warp.engine.progress import Phase, Progress
+from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.errors import PreconditionError
+from engine_kit import SCHEMA, Shop, wait_until
+
+
+@pytest.fixture
+def shop(mongo_db: Database[dict[str, Any]], mongo_uri: str, postgres_uri: str) -> Shop:
+    shop = Shop(mongo_db, mongo_uri, postgres_uri)
+    shop.db["orders"].insert_many([{"_id": n, "n": n} for n in range(500)])
+    return shop
+
+
+def test_a_schema_that_fails_never_stops_another(shop: Shop) -> None:
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute("CREATE SCHEMA taken")
+        connection.execute("CREATE TABLE taken.orders (mine int)")
+    settings = config.load(
+        None,
+        {
+            "mode": "multi",
+            "source.connection_string": shop.source_uri,
+            "destination.connection_string": shop.postgres_uri,
+            "schemas": [
+                {"name": name, "database": shop.db.name} for name in ("taken", SCHEMA)
+            ],
+        },
+        {},
+    )
+    progress = Progress()
+    code = runner.run(settings, once=True, progress=progress, stop=StopSignal())
+    assert code == PreconditionError.exit_code
+    assert shop.differences("orders") == []
+    phases = {each.name: each.phase for each in progress.snapshot().schemas}
+    assert phases == {"taken": Phase.FAILED, SCHEMA: Phase.DONE}
+
+
+def test_a_server_away_at_the_start_is_an_error_at_once(shop: Shop) -> None:
+    shop.postgres_uri = "postgresql://postgres@127.0.0.1:1/nothing"
+    with pytest.raises(PreconditionError):
+        shop.once()
+
+
+def test_a_stop_before_the_start_ends_it_cleanly(shop: Shop) -> None:
+    stop = StopSignal()
+    stop.request()
+    progress = Progress()
+    assert runner.run(shop.settings(), once=True, progress=progress, stop=stop) == 0
+    assert progress.snapshot().schemas[0].phase is Phase.STOPPED
+    shop.once()
+    assert shop.differences("orders") == []
+
+
+def test_broken_connections_to_postgresql_are_survived(shop: Shop) -> None:
+    with shop.running() as run:
+        for number in range(3):
+            with psycopg.connect(shop.postgres_uri, autocommit=True) as connection:
+                ended = connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                ).fetchall()
+            assert (True,) in ended
+            shop.db["orders"].update_many({}, {"$inc": {"n": 1}})
+            shop.db["orders"].delete_many({"_id": {"$gte": 400 - number}})
+            shop.becomes_equal("orders")
+        wait_until(lambda: run.schema().connected, "it says so")
+
+
+def test_broken_connections_to_mongodb_are_survived(shop: Shop) -> None:
+    with shop.running() as run:
+        admin = shop.db.client.admin
+        broken = {"failCommands": ["getMore", "aggregate"], "closeConnection": True}
+        admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=broken)
+        try:
+            shop.db["orders"].update_many({}, {"$inc": {"n": 1}})
+            shop.db["orders"].delete_many({"_id": {"$gte": 400}})
+            wait_until(lambda: run.schema().retries > 1, "the source is away")
+            assert not run.schema().source_connected
+        finally:
+            admin.command("configureFailPoint", "failCommand", mode="off")
+        shop.becomes_equal("orders")
+        wait_until(lambda: run.schema().connected, "it says so")
+
+
+def test_a_quiet_schema_still_moves_its_position(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would fall out of the oplog that other databases fill."""
+    monkeypatch.setattr("cartridge_warp.engine.stream.IDLE_SECONDS", 0.5)
+    elsewhere = shop.db.client[f"{shop.db.name}_elsewhere"]
+    query = "SELECT cluster_time FROM cartridge_warp_metadata.sync_markers"
+    try:
+        with shop.running():
+            (before,) = shop.rows(query)
+            elsewhere["noise"].insert_one({})
+            wait_until(lambda: shop.rows(query)[0] > before, "the marker moves")
+    finally:
+        shop.db.client.drop_database(elsewhere.name)

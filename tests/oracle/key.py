@@ -1,0 +1,88 @@
+"""The primary key: one text for all ids that MongoDB holds equal."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+
+from .jsontext import quote, valid_text, value_json
+from .numeric import NUMBERS, exact_text, numeric_cell
+from .walk import Fields, Value, kind_of
+
+
+class KeyKind(ValueError):
+    """An ``_id`` that does not fit the key's encoding."""
+
+
+def key_encoding(value: Value) -> str:
+    """The narrowest encoding that holds this ``_id``."""
+    if value.kind in ("int", "long"):
+        return "bigint"
+    if value.kind in NUMBERS:
+        return "numeric"
+    for encoding in ("objectId", "string", "uuid"):
+        if _fits(value, encoding):
+            return encoding
+    return "canonical"
+
+
+def _fits(value: Value, encoding: str) -> bool:
+    match encoding:
+        case "objectId":
+            return value.kind == "objectId"
+        case "string":
+            return value.kind == "string" and valid_text(value.data) is not None
+        case "uuid":
+            return kind_of(value) == "uuid"
+        case "bigint":
+            return value.kind in ("int", "long")
+        case "numeric":
+            return value.kind in NUMBERS
+        case _:
+            return True
+
+
+def key_text(value: Value, encoding: str) -> str:
+    if not _fits(value, encoding):
+        raise KeyKind(f"{value.kind} does not fit {encoding}")
+    match encoding:
+        case "objectId":
+            return value.data.hex()
+        case "string":
+            return value.data.decode()
+        case "uuid":
+            return str(uuid.UUID(bytes=value.data))
+        case "bigint" | "numeric":
+            return exact_text(value)
+        case _:
+            return canonical(value)
+
+
+def canonical(value: Value) -> str:
+    """Extended JSON with every number by its exact value, keys in document order."""
+    if value.kind in NUMBERS:
+        text = exact_text(value)
+        return text if text[-1].isdigit() else f'{{"$numberDouble":"{text}"}}'
+    if value.kind == "object":
+        return _object(value.data)
+    if value.kind == "array":
+        return f"[{','.join(canonical(item) for _, item in value.data)}]"
+    return value_json(value, "canonical")
+
+
+def _object(fields: Fields) -> str:
+    parts = (f"{quote(name)}:{canonical(value)}" for name, value in fields)
+    return f"{{{','.join(parts)}}}"
+
+
+def key_cell(value: Value, encoding: str) -> bytes:
+    text = key_text(value, encoding)
+    match encoding:
+        case "uuid":
+            return value.data
+        case "bigint":
+            return value.data.to_bytes(8, "big", signed=True)
+        case "numeric":
+            return numeric_cell(Decimal(text))
+        case _:
+            return text.encode()

@@ -1,0 +1,145 @@
+"""From drift to the next version of a table."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cartridge_warp.model import Column, SchemaChange, Table, TableOptions
+from cartridge_warp.schema.evolve import apply, evolve
+from cwarp_core import Drift
+
+TABLE = Table(
+    schema="shop",
+    name="orders",
+    collection="orders",
+    key="objectId",
+    columns=(
+        Column("name", ("name",), "text", "string"),
+        Column("address_city", ("address", "city"), "text", "string"),
+        Column("tags", ("tags",), "jsonb", "array"),
+    ),
+    version=3,
+)
+
+
+def drift(
+    path: str, kind: str, count: int = 1, *, column: int = -1, subtype: int = 0
+) -> Drift:
+    return Drift(tuple(path.split(".")), kind, subtype, column, count)
+
+
+def added(table: Table, *seen: Drift) -> list[tuple[str, str, str]]:
+    changes = evolve(table, seen)
+    assert all(change.kind == "add_column" for change in changes)
+    assert all(change.safety == "SAFE" for change in changes)
+    return [(c.column.name, c.column.type, c.column.native) for c in changes]
+
+
+def with_options(**options: object) -> Table:
+    return msgspec.structs.replace(TABLE, options=TableOptions(**options))  # type: ignore[arg-type]
+
+
+def test_a_new_path_gets_its_natural_column() -> None:
+    assert added(TABLE, drift("paid", "bool"), drift("x.y", "long")) == [
+        ("paid", "boolean", "bool"),
+        ("x_y", "bigint", "long"),
+    ]
+
+
+def test_the_kinds_of_one_drift_are_joined() -> None:
+    assert added(TABLE, drift("n", "int", 5), drift("n", "double")) == [
+        ("n", "double precision", "double")
+    ]
+    assert added(TABLE, drift("n", "int"), drift("n", "string")) == [
+        ("n", "text", "string")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["null", "emptyObject"])
+def test_shapeless_values_ask_for_nothing(kind: str) -> None:
+    assert evolve(TABLE, [drift("new", kind)]) == []
+
+
+def test_a_misfit_of_a_column_changes_nothing() -> None:
+    assert evolve(TABLE, [drift("name", "int", column=0)]) == []
+
+
+def test_drift_from_before_the_column_was_added_changes_nothing() -> None:
+    assert evolve(TABLE, [drift("name", "string")]) == []
+    assert evolve(TABLE, [drift("tags.first", "string")]) == []
+
+
+def test_no_drift_no_change() -> None:
+    assert evolve(TABLE, []) == []
+
+
+def test_json_never_silences_columns_that_are_there() -> None:
+    """With a JSON column at ``address`` no document would fill address_city again."""
+    assert evolve(TABLE, [drift("address", "array")]) == []
+    assert added(TABLE, drift("address", "string")) == [("address", "text", "string")]
+
+
+def test_new_json_takes_the_new_paths_below_it() -> None:
+    assert added(TABLE, drift("p", "array"), drift("p.q", "int", 4)) == [
+        ("p", "jsonb", "object")
+    ]
+
+
+def test_layouts() -> None:
+    assert evolve(with_options(layout="document"), [drift("paid", "bool")]) == []
+    assert added(with_options(layout="both"), drift("paid", "bool")) == [
+        ("paid", "boolean", "bool")
+    ]
+    assert added(with_options(json_columns="text"), drift("l", "array")) == [
+        ("l", "jsontext", "array")
+    ]
+
+
+def test_no_more_than_the_room_there_is() -> None:
+    seen = [drift("a", "int", 1), drift("b", "int", 9), drift("c", "int", 5)]
+    names = [name for name, *_ in added(with_options(max_columns=5), *seen)]
+    assert names == ["b", "c"]
+    assert evolve(with_options(max_columns=3), seen) == []
+    assert evolve(with_options(max_columns=1), seen) == []
+
+
+def test_names_keep_clear_of_those_there_are() -> None:
+    ((name, *_),) = added(TABLE, drift("address_city", "int"))
+    assert name.startswith("address_city_")
+
+
+def test_the_subtype_of_a_new_binary_column() -> None:
+    (change,) = evolve(TABLE, [drift("hash", "binData", subtype=5)])
+    assert (change.column.type, change.column.subtype) == ("bytea", 5)
+
+
+def test_apply_appends_and_counts() -> None:
+    changes = evolve(TABLE, [drift("paid", "bool")])
+    after = apply(TABLE, changes)
+    assert after.columns[:3] == TABLE.columns
+    assert after.columns[3] == Column("paid", ("paid",), "boolean", "bool")
+    assert after.version == 4
+    assert msgspec.structs.replace(after, columns=TABLE.columns, version=3) == TABLE
+    assert evolve(after, [drift("paid", "bool")]) == []
+
+
+def test_apply_of_nothing_is_the_same_table() -> None:
+    assert apply(TABLE, []) is TABLE
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column("name", ("other",), "text"),
+        Column("other", ("name",), "text"),
+    ],
+)
+def test_apply_refuses_a_second_of_a_name_or_path(column: Column) -> None:
+    with pytest.raises(ValueError, match="already has"):
+        apply(TABLE, [SchemaChange("add_column", column)])
+
+
+def test_apply_refuses_a_change_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="unknown schema change"):
+        apply(TABLE, [SchemaChange("drop_column", TABLE.columns[0])])

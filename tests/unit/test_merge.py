@@ -1,0 +1,81 @@
+"""The SQL that moves rows, pure."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cartridge_warp.model import Column, Table, TableOptions
+from cartridge_warp.postgresql import ddl, merge
+
+TABLE = Table("s", "t", "t", "bigint", (Column("a", ("a",), "text", "string"),))
+
+
+def test_merge_sets_every_cell_but_the_key() -> None:
+    name = merge.staging_name(TABLE).as_string(None)
+    assert merge.merge(TABLE).as_string(None) == (
+        'INSERT INTO "s"."t" ("_id", "a", "_cwarp_source_ts", "_cwarp_extra") '
+        f'SELECT "_id", "a", "_cwarp_source_ts", "_cwarp_extra" FROM {name} '
+        'ON CONFLICT ("_id") DO UPDATE SET "a" = excluded."a", '
+        '"_cwarp_source_ts" = excluded."_cwarp_source_ts", '
+        '"_cwarp_extra" = excluded."_cwarp_extra", "_cwarp_synced_at" = now()'
+    )
+
+
+def test_merge_leaves_out_what_the_table_leaves_out() -> None:
+    options = TableOptions(source_ts=False, synced_at=False)
+    text = merge.merge(msgspec.structs.replace(TABLE, options=options)).as_string(None)
+    assert "_cwarp_source_ts" not in text
+    assert "_cwarp_synced_at" not in text
+
+
+def test_copy_sends_the_cells_in_order() -> None:
+    assert merge.copy_into(ddl.table_name(TABLE), TABLE).as_string(None) == (
+        'COPY "s"."t" ("_id", "a", "_cwarp_source_ts", "_cwarp_extra") '
+        "FROM STDIN (FORMAT BINARY)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("objectId", "text"),
+        ("canonical", "text"),
+        ("uuid", "uuid"),
+        ("numeric", "numeric"),
+    ],
+)
+def test_delete_compares_in_the_keys_type(key: str, kind: str) -> None:
+    table = msgspec.structs.replace(TABLE, key=key)
+    assert merge.delete(table).as_string(None) == (
+        f'DELETE FROM "s"."t" WHERE "_id" = ANY(%s::text[]::{kind}[])'
+    )
+
+
+def test_another_structure_has_another_staging_table() -> None:
+    names = {
+        merge.staging_name(msgspec.structs.replace(TABLE, **change)).as_string(None)
+        for change in (
+            {},
+            {"name": "u"},
+            {"schema": "u"},
+            {"key": "numeric"},
+            {"columns": ()},
+            {"columns": (Column("a", ("a",), "bigint"),)},
+        )
+    }
+    assert len(names) == 6
+    assert merge.staging_name(TABLE) == merge.staging_name(
+        msgspec.structs.replace(TABLE, version=9)
+    )
+
+
+def test_staging_is_temporary_and_empties_itself() -> None:
+    text = merge.create_staging(TABLE).as_string(None)
+    assert text.startswith(
+        'CREATE TEMPORARY TABLE IF NOT EXISTS "pg_temp"."cwarp_staging_'
+    )
+    assert text.endswith(
+        '("_id" bigint, "a" text, "_cwarp_source_ts" timestamptz, '
+        '"_cwarp_extra" jsonb) ON COMMIT DELETE ROWS'
+    )

@@ -1,0 +1,92 @@
+"""The classification of SQLSTATEs, and the one translation of driver errors."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+
+from cartridge_warp.errors import (
+    DestinationError,
+    DestinationUnavailable,
+    LockTimeout,
+)
+from cartridge_warp.postgresql import sqlstate
+from cartridge_warp.postgresql.sqlstate import Verdict, classify, translated
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        (None, Verdict.RETRY),
+        ("08006", Verdict.RETRY),
+        ("25006", Verdict.RETRY),
+        ("40001", Verdict.RETRY),
+        ("40P01", Verdict.RETRY),
+        ("53100", Verdict.RETRY),
+        ("53300", Verdict.RETRY),
+        ("55P03", Verdict.RETRY),
+        ("57014", Verdict.RETRY),
+        ("57P01", Verdict.RETRY),
+        ("57P03", Verdict.RETRY),
+        ("22003", Verdict.ROW),
+        ("22P02", Verdict.ROW),
+        ("22P05", Verdict.ROW),
+        ("23514", Verdict.ROW),
+        ("54000", Verdict.ROW),
+        ("22P04", Verdict.FATAL),
+        ("28P01", Verdict.FATAL),
+        ("42501", Verdict.FATAL),
+        ("54011", Verdict.FATAL),
+        ("XX001", Verdict.FATAL),
+        ("ZZ999", Verdict.FATAL),
+        ("", Verdict.FATAL),
+    ],
+)
+def test_verdicts(code: str | None, verdict: Verdict) -> None:
+    assert classify(code) is verdict
+
+
+def test_every_listed_code_is_one_of_postgresql() -> None:
+    unknown = []
+    for code in sqlstate.TABLE:
+        try:
+            pg.lookup(code)
+        except KeyError:
+            unknown.append(code)
+    assert unknown == []
+
+
+def test_no_code_is_listed_twice() -> None:
+    listed = " ".join(sqlstate._CODES.values()).split()
+    assert len(listed) == len(set(listed)) == len(sqlstate.TABLE)
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (psycopg.OperationalError("server closed"), DestinationUnavailable),
+        (psycopg.InterfaceError("closed"), DestinationUnavailable),
+        (psycopg.ProgrammingError("wrong use"), DestinationError),
+        (psycopg.DataError("no NUL"), DestinationError),
+        (pg.LockNotAvailable("x"), LockTimeout),
+        (pg.AdminShutdown("x"), DestinationUnavailable),
+        (pg.DiskFull("x"), DestinationUnavailable),
+        (pg.CheckViolation("x"), DestinationError),
+        (pg.InsufficientPrivilege("x"), DestinationError),
+    ],
+)
+def test_translation(error: psycopg.Error, ours: type[DestinationError]) -> None:
+    result = translated(error)
+    assert type(result) is ours
+    assert result.retryable is issubclass(ours, DestinationUnavailable)
+
+
+@pytest.mark.parametrize("code", ["08007", "40003"])
+def test_codes_that_leave_a_commit_open(code: str) -> None:
+    assert sqlstate.unresolved(pg.lookup(code)("x"), lost=False)
+
+
+def test_a_refused_commit_is_not_open() -> None:
+    assert not sqlstate.unresolved(pg.SerializationFailure("x"), lost=False)
+    assert sqlstate.unresolved(pg.AdminShutdown("x"), lost=True)
