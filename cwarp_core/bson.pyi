@@ -3,5 +3,7 @@ class CorruptBSON(ValueError):
 
     offset: int
 
+    def __init__(self, message: str, offset: int = -1) -> None: ...
+
 def check(document: bytes) -> None:
-    """Walk one whole document, nested ones too; raise CorruptBSON where it is broken."""
+    """Walk a document, nested ones too; raise CorruptBSON where it is broken."""

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartridge_warp.engine.batcher import Batcher, Pending
-
 from change_events import event, parsed, token
 
 BIG = 1 << 30

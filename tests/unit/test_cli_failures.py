@@ -61,6 +61,7 @@ def test_the_result_is_the_exit_code(result: object, code: int) -> None:
         (click.Abort(), 130),
         (KeyboardInterrupt(), 130),
         (ImportError("no pq wrapper available.\nAttempts made:"), 3),
+        (ImportError("no module", name="cartridge_warp.x"), 1),
         (ValueError("no"), 1),
     ],
 )

@@ -56,15 +56,6 @@ def guarded(call: Callable[[], object]) -> int:
         several = isinstance(error, ConfigError)
         say(str(error) if several else _line(str(error)), error.hint)
         return error.exit_code
-    except ImportError as error:
-        # psycopg without libpq, or an extra that was not installed.
-        log.debug("the error in full", exc_info=True)
-        first = str(error).partition("\n")[0]
-        say(
-            f"a part of the installation is missing: {first}",
-            "pip install 'cartridge-warp[binary]', or with [demo] for the demo",
-        )
-        return 3
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -73,6 +64,14 @@ def guarded(call: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if _of_the_installation(error):
+            log.debug("the error in full", exc_info=True)
+            first = str(error).partition("\n")[0]
+            say(
+                f"a part of the installation is missing: {first}",
+                "pip install 'cartridge-warp[binary]', or with [demo] for the demo",
+            )
+            return 3
         log.exception("internal error")
         say(
             _line(f"internal error: {type(error).__name__}: {error}"),
@@ -84,6 +83,12 @@ def guarded(call: Callable[[], object]) -> int:
 
 def _line(text: str) -> str:
     return " ".join(logs.redact(text).split())
+
+
+def _of_the_installation(error: Exception) -> bool:
+    """psycopg without libpq, or an extra that is not there; not a module of ours."""
+    ours = ("cartridge_warp", "cwarp_core")
+    return isinstance(error, ImportError) and not (error.name or "").startswith(ours)
 
 
 def _usage_hint(wrong: click.ClickException) -> str:

@@ -1,0 +1,349 @@
+"""BatchEncoder: raw documents in, COPY BINARY rows out, the GIL released once a batch."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from cwarp_core.bson cimport KINDS, T_BINARY, T_NULL, Element, kind_names, kind_of
+from cwarp_core.coerce cimport Slot, put_value
+from cwarp_core.copybuf cimport (
+    BESIDE,
+    CORRUPT,
+    MISFIT,
+    NOMEM,
+    OK,
+    Buffer,
+    begin_cell,
+    buffer_free,
+    end_cell,
+    put,
+    put_16,
+    put_byte,
+    put_cell_64,
+    put_null,
+)
+from cwarp_core.flatten cimport Walk, flatten
+from cwarp_core.jsontext cimport M_CANONICAL, put_json
+from cwarp_core.key cimport canonical_key, put_key
+from cwarp_core.observe cimport PathEntry, clear_paths, free_paths, path_of
+from cwarp_core.plan cimport Column, RowPlan
+from cwarp_core.reply cimport Reply
+
+from typing import NamedTuple
+
+# Signature, no flags, no header extension; and the file trailer (COPY, "Binary Format").
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
+
+cdef enum:
+    MISSING_ID = 10
+    KEY_KIND = 11
+    TOO_LARGE = 12
+    # PostgreSQL's own limit on a row's message and on one field.
+    MAX_ROW = 1073741823
+
+cdef dict REJECT_CODES = {
+    CORRUPT: "corrupt",
+    MISSING_ID: "missing_id",
+    KEY_KIND: "key_kind",
+    MISFIT: "misfit",
+    TOO_LARGE: "too_large",
+}
+
+
+class Reject(NamedTuple):
+    """A document that became no row."""
+
+    document: bytes
+    code: str
+    offset: int
+    key: object
+    column: int
+
+
+class Drift(NamedTuple):
+    """Values outside the plan that were kept in ``_cwarp_extra``."""
+
+    path: tuple
+    kind: str
+    subtype: int
+    column: int
+    count: int
+
+
+class EncodedBatch(NamedTuple):
+    """Rows in COPY BINARY form, without the header and the trailer."""
+
+    payload: bytes
+    rows: int
+    documents: int
+    rejects: tuple
+    drift: tuple
+    rescued: int
+    duplicate_keys: int
+
+
+cdef class BatchEncoder:
+    """Raw BSON documents to COPY BINARY rows. One thread at a time."""
+
+    cdef readonly RowPlan plan
+    cdef readonly Py_ssize_t rows
+    cdef Py_ssize_t documents
+    cdef Buffer out
+    cdef Walk walk
+    cdef uint32_t *misfits           # column x kind, values kept in _cwarp_extra
+    cdef int32_t *misfit_subtype     # of the last misfit binary of a column
+    cdef bint any_misfit
+    cdef int misfit_column           # where a "misfit" reject was seen
+    cdef list rejects
+
+    def __cinit__(self, RowPlan plan not None):
+        cdef int32_t i
+        self.plan = plan
+        self.rejects = []
+        self.walk.slots = <Slot *>calloc(plan.column_count + 1, sizeof(Slot))
+        self.walk.follows = <int32_t *>calloc(plan.field_count + 1, sizeof(int32_t))
+        self.misfits = <uint32_t *>calloc((plan.column_count + 1) * KINDS, 4)
+        self.misfit_subtype = <int32_t *>calloc(plan.column_count + 1, sizeof(int32_t))
+        if (
+            self.walk.slots == NULL
+            or self.walk.follows == NULL
+            or self.misfits == NULL
+            or self.misfit_subtype == NULL
+        ):
+            raise MemoryError
+        # First guess: the order of the plan.
+        for i in range(plan.field_count):
+            self.walk.follows[i] = i + 1 if i + 1 < plan.field_count else -1
+
+    def __dealloc__(self):
+        free(self.walk.slots)
+        free(self.walk.follows)
+        free(self.misfits)
+        free(self.misfit_subtype)
+        buffer_free(&self.out)
+        buffer_free(&self.walk.extra)
+        free_paths(&self.walk.strays)
+
+    @property
+    def nbytes(self):
+        return self.out.size
+
+    cdef int set_aside(self, int index, const Column *column, const Slot *slot) noexcept nogil:
+        """The exact form of a column's value into ``_cwarp_extra``, counted as drift."""
+        cdef Element e
+        e.type = <uint8_t>slot.type
+        e.value = slot.value
+        e.size = slot.size
+        self.misfits[index * KINDS + kind_of(&e)] += 1
+        self.misfit_subtype[index] = e.value[4] if e.type == T_BINARY else 0
+        self.any_misfit = True
+        self.walk.rescued += 1
+        if put_byte(&self.walk.extra, 44) != OK:
+            return NOMEM
+        if put(&self.walk.extra, column.label, column.label_size) != OK:
+            return NOMEM
+        return put_json(
+            &self.walk.extra, e.type, e.value, e.size, M_CANONICAL, slot.depth,
+            &self.walk.fault,
+        )
+
+    cdef int put_key_cell(self) noexcept nogil:
+        cdef size_t start
+        cdef int status
+        if self.walk.key.type == 0:
+            return MISSING_ID
+        if begin_cell(&self.out, &start) != OK:
+            return NOMEM
+        self.walk.fault = self.walk.key.value
+        status = put_key(
+            &self.out, self.plan.encoding, self.walk.key.type, self.walk.key.value,
+            self.walk.key.size, False, &self.walk.fault,
+        )
+        if status == MISFIT:
+            return KEY_KIND
+        end_cell(&self.out, start)
+        return status
+
+    cdef int put_cells(self, uint64_t source_ts) noexcept nogil:
+        """The second pass: every cell of the row in order, then what was set aside."""
+        cdef const Column *column
+        cdef const Slot *slot
+        cdef size_t start
+        cdef int32_t i
+        cdef int status
+        for i in range(self.plan.column_count):
+            slot = &self.walk.slots[i]
+            if slot.type == 0 or slot.type == T_NULL:
+                if put_null(&self.out) != OK:
+                    return NOMEM
+                continue
+            column = &self.plan.column[i]
+            status = put_value(
+                &self.out, column, slot, self.plan.json_mode, self.plan.legacy_uuid,
+                &self.walk.fault,
+            )
+            if status == OK:
+                continue
+            if status == MISFIT:
+                if self.plan.dead_letter:
+                    self.misfit_column = i
+                    return MISFIT
+                if put_null(&self.out) != OK:
+                    return NOMEM
+            elif status != BESIDE:
+                return status
+            status = self.set_aside(i, column, slot)
+            if status != OK:
+                return status
+        if self.plan.source_ts:
+            if source_ts == 0:
+                status = put_null(&self.out)
+            else:
+                # The increment stands for microseconds, as a timestamp column has it.
+                status = put_cell_64(
+                    &self.out,
+                    <uint64_t>(
+                        (<int64_t>(source_ts >> 32) - 946684800) * 1000000
+                        + <int64_t>(source_ts & 0xFFFFFFFFULL)
+                    ),
+                )
+            if status != OK:
+                return status
+        if self.walk.extra.size == 0:
+            return put_null(&self.out)
+        if begin_cell(&self.out, &start) != OK or put(&self.out, b"\x01{", 2) != OK:
+            return NOMEM
+        if put(&self.out, self.walk.extra.data + 1, self.walk.extra.size - 1) != OK:
+            return NOMEM
+        if put_byte(&self.out, 125) != OK:
+            return NOMEM
+        end_cell(&self.out, start)
+        return OK
+
+    cdef int encode(self, const uint8_t *data, size_t size, uint64_t source_ts) noexcept nogil:
+        """One document to one row, or nothing at all and the reason."""
+        cdef size_t start = self.out.size
+        cdef uint64_t rescued = self.walk.rescued
+        cdef int status
+        if self.plan.column_count:
+            memset(self.walk.slots, 0, self.plan.column_count * sizeof(Slot))
+        self.walk.key.type = 0
+        self.walk.extra.size = 0
+        status = put_16(&self.out, self.plan.width)
+        if status == OK:
+            status = flatten(self.plan, &self.walk, data, size)
+        if status == OK:
+            status = self.put_key_cell()
+        if status == OK:
+            status = self.put_cells(source_ts)
+        if status == OK and self.out.size - start > MAX_ROW:
+            status = TOO_LARGE
+        if status != OK:
+            self.out.size = start
+            self.walk.rescued = rescued
+        else:
+            self.rows += 1
+        return status
+
+    cdef int reject(self, const uint8_t *data, size_t size, int status) except -1:
+        if status == NOMEM:
+            raise MemoryError
+        offset = -1
+        key = None
+        if status == CORRUPT:
+            offset = self.walk.fault - data
+        if self.walk.key.type:
+            key = canonical_key(self.walk.key.type, self.walk.key.value, self.walk.key.size)
+            if status == KEY_KIND:
+                offset = self.walk.key.value - data
+        column = -1
+        if status == MISFIT:
+            column = self.misfit_column
+            offset = self.walk.slots[self.misfit_column].value - data
+        self.rejects.append(
+            Reject(data[:size] if size else b"", REJECT_CODES[status], offset, key, column)
+        )
+        return 0
+
+    def add_reply(self, Reply reply not None, uint64_t source_ts):
+        """Encode every document of the reply; return the number of rows made."""
+        cdef Py_ssize_t before = self.rows
+        cdef Py_ssize_t i
+        cdef int status
+        with nogil:
+            for i in range(reply.count):
+                self.documents += 1
+                status = self.encode(
+                    reply.data + reply.offsets[i], reply.sizes[i], source_ts
+                )
+                if status != OK:
+                    with gil:
+                        self.reject(reply.data + reply.offsets[i], reply.sizes[i], status)
+        return self.rows - before
+
+    def add_document(self, bytes document not None, uint64_t source_ts):
+        """Encode one document; False when it was rejected."""
+        cdef const uint8_t *data = document
+        cdef size_t size = len(document)
+        cdef int status
+        self.documents += 1
+        with nogil:
+            status = self.encode(data, size, source_ts)
+        if status != OK:
+            self.reject(data, size, status)
+        return status == OK
+
+    def take(self):
+        """Everything since the last take; the encoder is empty afterwards."""
+        batch = EncodedBatch(
+            self.out.data[: self.out.size] if self.out.size else b"",
+            self.rows,
+            self.documents,
+            tuple(self.rejects),
+            self.drift(),
+            self.walk.rescued,
+            self.walk.duplicate_keys,
+        )
+        self.out.size = 0
+        self.rows = 0
+        self.documents = 0
+        self.rejects = []
+        self.walk.rescued = 0
+        self.walk.duplicate_keys = 0
+        clear_paths(&self.walk.strays)
+        if self.any_misfit:
+            memset(self.misfits, 0, self.plan.column_count * KINDS * 4)
+            self.any_misfit = False
+        return batch
+
+    cdef tuple drift(self):
+        cdef PathEntry *entry
+        cdef int i, kind
+        found = []
+        for i in range(self.walk.strays.used):
+            entry = <PathEntry *>self.walk.strays.entries.data + i
+            subtype = 0
+            for kind in range(256):
+                if (entry.subtypes[kind >> 6] >> (kind & 63)) & 1:
+                    subtype = kind
+            path = path_of(&self.walk.strays, entry)
+            for kind in range(KINDS):
+                if entry.counts[kind]:
+                    found.append(
+                        Drift(path, kind_names[kind], subtype, -1, entry.counts[kind])
+                    )
+        if self.any_misfit:
+            for i in range(self.plan.column_count):
+                for kind in range(KINDS):
+                    if self.misfits[i * KINDS + kind]:
+                        found.append(
+                            Drift(
+                                self.plan.columns[i].path,
+                                kind_names[kind],
+                                self.misfit_subtype[i],
+                                i,
+                                self.misfits[i * KINDS + kind],
+                            )
+                        )
+        return tuple(found)

@@ -1,0 +1,24 @@
+"""One document against a plan: each planned value into its slot, the rest aside."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+from cwarp_core.coerce cimport Slot
+from cwarp_core.copybuf cimport Buffer
+from cwarp_core.observe cimport PathTable
+from cwarp_core.plan cimport RowPlan
+
+# What the walk of one document leaves, and what lives through a batch of them.
+cdef struct Walk:
+    Slot *slots              # one per column
+    Slot key
+    int32_t *follows         # field -> the field that came after it last time
+    Buffer extra             # members of _cwarp_extra, each with a comma before it
+    PathTable strays         # paths without a column
+    uint64_t rescued
+    uint64_t duplicate_keys
+    const uint8_t *fault
+
+cdef int flatten(
+    RowPlan plan, Walk *walk, const uint8_t *data, size_t size
+) noexcept nogil

@@ -1,0 +1,193 @@
+"""The first pass over a document: names to slots, nothing copied, nothing converted.
+
+Documents of one collection mostly share their field order, so the field that followed
+last time is tried first (one compare); the hash table answers the rest.
+"""
+
+from libc.string cimport memcmp
+
+from cwarp_core.bson cimport (
+    K_EMPTY,
+    T_BINARY,
+    T_DOCUMENT,
+    T_NULL,
+    Cursor,
+    Element,
+    kind_of,
+    open_document,
+    read_name,
+    read_value,
+)
+from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte
+from cwarp_core.endian cimport load_u32
+from cwarp_core.jsontext cimport M_CANONICAL, put_json, put_json_string
+from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
+from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name
+from cwarp_core.utf8 cimport INVALID, text_class
+
+cdef struct Level:
+    Cursor cursor
+    int32_t node             # -1: nothing below here is planned
+    int32_t last             # field matched last, -1 before the first
+
+
+cdef inline int32_t find(
+    RowPlan plan, Walk *walk, Level *level, const Element *e
+) noexcept nogil:
+    """The field of this name in this node, or -1. Learns the order as it goes."""
+    cdef const Field *field
+    cdef int32_t at, index
+    cdef uint32_t place, mask
+    if level.last >= 0:
+        index = walk.follows[level.last]
+    else:
+        index = plan.nodes[level.node].first
+    if index >= 0:
+        field = &plan.fields[index]
+        if field.size == e.name_size and memcmp(field.name, e.name, e.name_size) == 0:
+            level.last = index
+            return index
+    mask = plan.nodes[level.node].mask
+    at = plan.nodes[level.node].table
+    place = hash_name(e.name, e.name_size) & mask
+    while True:
+        index = plan.buckets[at + <int32_t>place]
+        if index < 0:
+            return -1
+        field = &plan.fields[index]
+        if field.size == e.name_size and memcmp(field.name, e.name, e.name_size) == 0:
+            if level.last >= 0:
+                walk.follows[level.last] = index
+            level.last = index
+            return index
+        place = (place + 1) & mask
+
+
+cdef int put_escaped(Buffer *buf, const Name *name) noexcept nogil:
+    """A path's step: dots and backslashes get a backslash, which JSON doubles."""
+    cdef size_t i
+    cdef size_t from_ = 0
+    for i in range(name.size):
+        if name.text[i] == 46 or name.text[i] == 92:
+            if put_steps(buf, name.text + from_, i - from_) != OK:
+                return NOMEM
+            if name.text[i] == 46:
+                if put(buf, b"\\\\.", 3) != OK:
+                    return NOMEM
+            elif put(buf, b"\\\\\\\\", 4) != OK:
+                return NOMEM
+            from_ = i + 1
+    return put_steps(buf, name.text + from_, name.size - from_)
+
+
+cdef inline int put_steps(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    """JSON text of p without its quotes."""
+    cdef size_t start = buf.size
+    cdef size_t i
+    if put_json_string(buf, p, size) != OK:
+        return NOMEM
+    for i in range(start, buf.size - 2):
+        buf.data[i] = buf.data[i + 1]
+    buf.size -= 2
+    return OK
+
+
+cdef int stray(
+    RowPlan plan, Walk *walk, const Name *names, int depth, const Element *e, int kind
+) noexcept nogil:
+    """A value without a column: counted as drift, and kept whole in ``_cwarp_extra``.
+
+    A table that holds the whole document in a column needs no second copy of it.
+    """
+    cdef int i, status
+    if kind == T_NULL:
+        return OK
+    if note_path(
+        &walk.strays, names, depth, kind, e.value[4] if e.type == T_BINARY else -1
+    ) != OK:
+        return NOMEM
+    if plan.document >= 0:
+        return OK
+    walk.rescued += 1
+    if put(&walk.extra, b',"', 2) != OK:
+        return NOMEM
+    for i in range(depth):
+        if i and put_byte(&walk.extra, 46) != OK:
+            return NOMEM
+        if put_escaped(&walk.extra, &names[i]) != OK:
+            return NOMEM
+    if put(&walk.extra, b'":', 2) != OK:
+        return NOMEM
+    status = put_json(
+        &walk.extra, e.type, e.value, e.size, M_CANONICAL, depth, &walk.fault
+    )
+    return status
+
+
+cdef int flatten(
+    RowPlan plan, Walk *walk, const uint8_t *data, size_t size
+) noexcept nogil:
+    """Fill the slots from one document. OK, CORRUPT (walk.fault tells where), NOMEM."""
+    cdef Level stack[MAX_LEVELS]
+    cdef Name names[MAX_LEVELS]
+    cdef Element e
+    cdef Level *level = &stack[0]
+    cdef Slot *slot
+    cdef const Field *field
+    cdef int depth = 1
+    cdef int32_t index
+    cdef int status
+    cdef bint enter
+    walk.fault = data
+    if size < 5 or load_u32(data) != size:
+        return CORRUPT
+    if open_document(&level.cursor, data, size) != OK:
+        return CORRUPT
+    level.node = 0
+    level.last = -1
+    while True:
+        if level.cursor.at == level.cursor.end:
+            depth -= 1
+            if depth == 0:
+                return OK
+            level = &stack[depth - 1]
+            continue
+        walk.fault = level.cursor.at
+        if read_name(&level.cursor, &e) != OK:
+            return CORRUPT
+        field = NULL
+        if level.node >= 0:
+            index = find(plan, walk, level, &e)
+            if index >= 0:
+                field = &plan.fields[index]
+        if field == NULL and text_class(e.name, e.name_size) == INVALID:
+            return CORRUPT
+        if read_value(&level.cursor, &e) != OK:
+            return CORRUPT
+        names[depth - 1].text = e.name
+        names[depth - 1].size = e.name_size
+        enter = e.type == T_DOCUMENT and depth < plan.max_depth
+        if field != NULL and (
+            not enter or field.whole or field.slot == KEY_SLOT
+        ) and field.slot != NO_SLOT:
+            slot = &walk.key if field.slot == KEY_SLOT else &walk.slots[field.slot]
+            if slot.type:
+                walk.duplicate_keys += 1
+            slot.type = e.type
+            slot.value = e.value
+            slot.size = e.size
+            slot.depth = depth
+        elif not enter:
+            status = stray(plan, walk, names, depth, &e, kind_of(&e))
+            if status != OK:
+                return status
+        elif e.size == 5:
+            status = stray(plan, walk, names, depth, &e, K_EMPTY)
+            if status != OK:
+                return status
+        else:
+            level = &stack[depth]
+            depth += 1
+            open_document(&level.cursor, e.value, e.size)
+            level.node = field.node if field != NULL else -1
+            level.last = -1

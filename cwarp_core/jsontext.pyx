@@ -1,0 +1,491 @@
+"""BSON values as JSON text: readable, canonical Extended JSON v2, or key form.
+
+Nested documents are walked with a stack of their own, never by recursion, and every
+length is checked on the way, so that a value written here is a value that is sound.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+from cwarp_core.bson cimport (
+    MAX_NESTING,
+    T_ARRAY,
+    T_BINARY,
+    T_BOOL,
+    T_CODE,
+    T_CODE_SCOPE,
+    T_DATE,
+    T_DBPOINTER,
+    T_DECIMAL,
+    T_DOCUMENT,
+    T_DOUBLE,
+    T_INT32,
+    T_INT64,
+    T_MAXKEY,
+    T_MINKEY,
+    T_NULL,
+    T_OBJECTID,
+    T_REGEX,
+    T_STRING,
+    T_SYMBOL,
+    T_TIMESTAMP,
+    T_UNDEFINED,
+    Cursor,
+    Element,
+    check_document,
+    corrupt,
+    next_element,
+    open_document,
+)
+from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, buffer_free, put, put_byte, reserve
+from cwarp_core.digits cimport (
+    FINITE,
+    INFINITE,
+    NAN,
+    Digits,
+    digits_of_decimal128,
+    exact_digits_of_double,
+    put_decimal128,
+    put_double,
+    put_int,
+    put_plain,
+    strip_zeros,
+)
+from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32
+from cwarp_core.utf8 cimport HIGH, INVALID, ONES, sequence, text_class
+
+cdef const uint8_t *HEX = b"0123456789abcdef"
+cdef const uint8_t *BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+cdef struct Frame:
+    Cursor cursor
+    bint is_array
+    bint is_scope
+    bint first
+
+
+cdef inline int lit(Buffer *buf, const char *text, size_t size) noexcept nogil:
+    return put(buf, text, size)
+
+
+cdef int put_hex(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    cdef size_t i
+    if reserve(buf, 2 * size) != OK:
+        return NOMEM
+    for i in range(size):
+        buf.data[buf.size + 2 * i] = HEX[p[i] >> 4]
+        buf.data[buf.size + 2 * i + 1] = HEX[p[i] & 15]
+    buf.size += 2 * size
+    return OK
+
+
+cdef int put_uuid(Buffer *buf, const uint8_t *p) noexcept nogil:
+    """8-4-4-4-12 lower-case hex digits."""
+    cdef int i
+    for i in range(16):
+        if i == 4 or i == 6 or i == 8 or i == 10:
+            if put_byte(buf, 45) != OK:
+                return NOMEM
+        if put_hex(buf, p + i, 1) != OK:
+            return NOMEM
+    return OK
+
+
+cdef int put_base64(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    cdef size_t i = 0
+    cdef uint8_t *out
+    cdef unsigned int v
+    if reserve(buf, (size + 2) // 3 * 4) != OK:
+        return NOMEM
+    out = buf.data + buf.size
+    while i < size:
+        v = <unsigned int>p[i] << 16
+        if i + 1 < size:
+            v |= <unsigned int>p[i + 1] << 8
+        if i + 2 < size:
+            v |= p[i + 2]
+        out[0] = BASE64[v >> 18]
+        out[1] = BASE64[(v >> 12) & 63]
+        out[2] = BASE64[(v >> 6) & 63] if i + 1 < size else 61
+        out[3] = BASE64[v & 63] if i + 2 < size else 61
+        out += 4
+        i += 3
+    buf.size = out - buf.data
+    return OK
+
+
+cdef int put_unfit_text(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    """A text that PostgreSQL cannot hold (U+0000, invalid UTF-8), byte for byte."""
+    if lit(buf, b'{"$text":{"base64":"', 20) != OK or put_base64(buf, p, size) != OK:
+        return NOMEM
+    return lit(buf, b'"}}', 3)
+
+
+cdef int put_json_string(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    """Validated and escaped in one pass, eight plain bytes at a time."""
+    cdef size_t start = buf.size
+    cdef size_t i = 0
+    cdef uint8_t *out
+    cdef uint64_t v
+    cdef uint8_t c
+    cdef int n
+    if reserve(buf, size + 2) != OK:
+        return NOMEM
+    out = buf.data + buf.size
+    out[0] = 34
+    out += 1
+    while i < size:
+        while size - i >= 8:
+            memcpy(&v, p + i, 8)
+            if (
+                v
+                | (v - <uint64_t>0x2020202020202020ULL)
+                | ((v ^ <uint64_t>0x2222222222222222ULL) - <uint64_t>ONES)
+                | ((v ^ <uint64_t>0x5C5C5C5C5C5C5C5CULL) - <uint64_t>ONES)
+            ) & <uint64_t>HIGH:
+                break
+            memcpy(out, &v, 8)
+            out += 8
+            i += 8
+        if i >= size:
+            break
+        c = p[i]
+        if c >= 0x80:
+            n = sequence(p + i, size - i)
+            if n == 0:
+                buf.size = start
+                return put_unfit_text(buf, p, size)
+            memcpy(out, p + i, n)
+            out += n
+            i += n
+        elif c >= 0x20 and c != 34 and c != 92:
+            out[0] = c
+            out += 1
+            i += 1
+        elif c == 0:
+            buf.size = start
+            return put_unfit_text(buf, p, size)
+        else:
+            # Only an escape takes more room than was reserved.
+            buf.size = out - buf.data
+            if reserve(buf, size - i + 8) != OK:
+                return NOMEM
+            out = buf.data + buf.size
+            out[0] = 92
+            out += 1
+            if c == 34 or c == 92:
+                out[0] = c
+            elif c == 8:
+                out[0] = 98
+            elif c == 9:
+                out[0] = 116
+            elif c == 10:
+                out[0] = 110
+            elif c == 12:
+                out[0] = 102
+            elif c == 13:
+                out[0] = 114
+            else:
+                memcpy(out, b"u00", 3)
+                out[3] = HEX[c >> 4]
+                out[4] = HEX[c & 15]
+                out += 4
+            out += 1
+            i += 1
+    out[0] = 34
+    buf.size = out + 1 - buf.data
+    return OK
+
+
+cdef int put_wrapped(Buffer *buf, const char *head, size_t size, int64_t x) noexcept nogil:
+    """``{"$name":"`` number ``"}``"""
+    if lit(buf, head, size) != OK or put_int(buf, x) != OK:
+        return NOMEM
+    return lit(buf, b'"}', 2)
+
+
+cdef inline void two_digits(uint8_t *out, int x) noexcept nogil:
+    out[0] = <uint8_t>(48 + x // 10)
+    out[1] = <uint8_t>(48 + x % 10)
+
+
+cdef int put_date(Buffer *buf, int64_t ms, int mode) noexcept nogil:
+    """ISO 8601 with milliseconds for years 0000-9999, else Extended JSON."""
+    cdef int64_t days, rest, z, era, doe, yoe, doy, mp, year
+    cdef int month, day, left
+    cdef uint8_t *out
+    if mode != M_PLAIN or ms < -62167219200000LL or ms >= 253402300800000LL:
+        if put_wrapped(buf, b'{"$date":{"$numberLong":"', 25, ms) != OK:
+            return NOMEM
+        return put_byte(buf, 125)
+    days = ms // 86400000
+    rest = ms - days * 86400000
+    if rest < 0:
+        rest += 86400000
+        days -= 1
+    # Days to civil date: H. Hinnant, "chrono-compatible low-level date algorithms".
+    z = days + 719468
+    era = (z if z >= 0 else z - 146096) // 146097
+    doe = z - era * 146097
+    yoe = (doe - doe // 1460 + doe // 36524 - doe // 146096) // 365
+    doy = doe - (365 * yoe + yoe // 4 - yoe // 100)
+    mp = (5 * doy + 2) // 153
+    day = <int>(doy - (153 * mp + 2) // 5 + 1)
+    month = <int>(mp + 3 if mp < 10 else mp - 9)
+    year = yoe + era * 400 + (1 if month <= 2 else 0)
+    if reserve(buf, 26) != OK:
+        return NOMEM
+    out = buf.data + buf.size
+    memcpy(out, b'"0000-00-00T00:00:00.000Z"', 26)
+    two_digits(out + 1, <int>(year // 100))
+    two_digits(out + 3, <int>(year % 100))
+    two_digits(out + 6, month)
+    two_digits(out + 9, day)
+    left = <int>(rest // 1000)
+    two_digits(out + 12, left // 3600)
+    two_digits(out + 15, left // 60 % 60)
+    two_digits(out + 18, left % 60)
+    left = <int>(rest % 1000)
+    out[21] = <uint8_t>(48 + left // 100)
+    two_digits(out + 22, left % 100)
+    buf.size += 26
+    return OK
+
+
+cdef int put_number_key(Buffer *buf, Digits *d) noexcept nogil:
+    """A number inside a key: by exact value, so that 1, 1L and 1.0 are one text."""
+    if d.special == NAN:
+        return lit(buf, b'{"$numberDouble":"NaN"}', 23)
+    if d.special == INFINITE:
+        if d.negative:
+            return lit(buf, b'{"$numberDouble":"-Infinity"}', 29)
+        return lit(buf, b'{"$numberDouble":"Infinity"}', 28)
+    strip_zeros(d)
+    if d.count == 0:
+        d.negative = False
+    return put_plain(buf, d)
+
+
+cdef int put_double_json(Buffer *buf, double x, int mode) noexcept nogil:
+    cdef Digits d
+    cdef bint wrap
+    if mode == M_KEY:
+        exact_digits_of_double(x, &d)
+        return put_number_key(buf, &d)
+    wrap = mode == M_CANONICAL or x != x or x - x != 0 or (x == 0 and 1 / x < 0)
+    if not wrap:
+        return put_double(buf, x)
+    if lit(buf, b'{"$numberDouble":"', 18) != OK or put_double(buf, x) != OK:
+        return NOMEM
+    return lit(buf, b'"}', 2)
+
+
+cdef int put_decimal_json(Buffer *buf, const uint8_t *p, int mode) noexcept nogil:
+    cdef Digits d
+    digits_of_decimal128(p, &d)
+    if mode == M_KEY:
+        return put_number_key(buf, &d)
+    if mode == M_PLAIN and d.special == FINITE and not (d.count == 0 and d.negative):
+        return put_decimal128(buf, &d)
+    if lit(buf, b'{"$numberDecimal":"', 19) != OK or put_decimal128(buf, &d) != OK:
+        return NOMEM
+    return lit(buf, b'"}', 2)
+
+
+cdef int put_binary_json(Buffer *buf, const uint8_t *p, size_t size, int mode) noexcept nogil:
+    """``p`` is the BSON value: int32 length, subtype, bytes."""
+    cdef uint8_t subtype = p[4]
+    cdef size_t skip = 9 if subtype == 2 else 5
+    if mode == M_PLAIN and subtype == 4 and size == 21:
+        if put_byte(buf, 34) != OK or put_uuid(buf, p + 5) != OK:
+            return NOMEM
+        return put_byte(buf, 34)
+    if lit(buf, b'{"$binary":{"base64":"', 22) != OK:
+        return NOMEM
+    if put_base64(buf, p + skip, size - skip) != OK:
+        return NOMEM
+    if lit(buf, b'","subType":"', 13) != OK or put_hex(buf, &subtype, 1) != OK:
+        return NOMEM
+    return lit(buf, b'"}}', 3)
+
+
+cdef int put_regex_json(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    cdef size_t pattern = 0
+    while p[pattern]:
+        pattern += 1
+    if lit(buf, b'{"$regularExpression":{"pattern":', 33) != OK:
+        return NOMEM
+    if put_json_string(buf, p, pattern) != OK or lit(buf, b',"options":', 11) != OK:
+        return NOMEM
+    if put_json_string(buf, p + pattern + 1, size - pattern - 2) != OK:
+        return NOMEM
+    return lit(buf, b"}}", 2)
+
+
+cdef int put_dbpointer_json(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    if lit(buf, b'{"$dbPointer":{"$ref":', 22) != OK:
+        return NOMEM
+    if put_json_string(buf, p + 4, size - 17) != OK:
+        return NOMEM
+    if lit(buf, b',"$id":{"$oid":"', 16) != OK or put_hex(buf, p + size - 12, 12) != OK:
+        return NOMEM
+    return lit(buf, b'"}}}', 4)
+
+
+cdef int put_leaf(
+    Buffer *buf, int type, const uint8_t *p, size_t size, int mode
+) noexcept nogil:
+    """Any value that holds no other value."""
+    if type == T_STRING:
+        return put_json_string(buf, p + 4, size - 5)
+    if type == T_INT32:
+        if mode == M_CANONICAL:
+            return put_wrapped(buf, b'{"$numberInt":"', 15, load_i32(p))
+        return put_int(buf, load_i32(p))
+    if type == T_INT64:
+        if mode == M_CANONICAL:
+            return put_wrapped(buf, b'{"$numberLong":"', 16, load_i64(p))
+        return put_int(buf, load_i64(p))
+    if type == T_DOUBLE:
+        return put_double_json(buf, load_double(p), mode)
+    if type == T_BOOL:
+        return lit(buf, b"true", 4) if p[0] else lit(buf, b"false", 5)
+    if type == T_NULL:
+        return lit(buf, b"null", 4)
+    if type == T_OBJECTID:
+        if mode == M_PLAIN:
+            if put_byte(buf, 34) != OK or put_hex(buf, p, 12) != OK:
+                return NOMEM
+            return put_byte(buf, 34)
+        if lit(buf, b'{"$oid":"', 9) != OK or put_hex(buf, p, 12) != OK:
+            return NOMEM
+        return lit(buf, b'"}', 2)
+    if type == T_DATE:
+        return put_date(buf, load_i64(p), mode)
+    if type == T_DECIMAL:
+        return put_decimal_json(buf, p, mode)
+    if type == T_BINARY:
+        return put_binary_json(buf, p, size, mode)
+    if type == T_TIMESTAMP:
+        if lit(buf, b'{"$timestamp":{"t":', 19) != OK:
+            return NOMEM
+        if put_int(buf, load_u32(p + 4)) != OK or lit(buf, b',"i":', 5) != OK:
+            return NOMEM
+        if put_int(buf, load_u32(p)) != OK:
+            return NOMEM
+        return lit(buf, b"}}", 2)
+    if type == T_SYMBOL:
+        if mode == M_PLAIN:
+            return put_json_string(buf, p + 4, size - 5)
+        if lit(buf, b'{"$symbol":', 11) != OK:
+            return NOMEM
+        if put_json_string(buf, p + 4, size - 5) != OK:
+            return NOMEM
+        return put_byte(buf, 125)
+    if type == T_CODE:
+        if lit(buf, b'{"$code":', 9) != OK:
+            return NOMEM
+        if put_json_string(buf, p + 4, size - 5) != OK:
+            return NOMEM
+        return put_byte(buf, 125)
+    if type == T_REGEX:
+        return put_regex_json(buf, p, size)
+    if type == T_DBPOINTER:
+        return put_dbpointer_json(buf, p, size)
+    if type == T_UNDEFINED:
+        return lit(buf, b'{"$undefined":true}', 19)
+    if type == T_MINKEY:
+        return lit(buf, b'{"$minKey":1}', 13)
+    return lit(buf, b'{"$maxKey":1}', 13)
+
+
+cdef int put_json(
+    Buffer *buf, int type, const uint8_t *value, size_t size, int mode, int depth,
+    const uint8_t **fault,
+) noexcept nogil:
+    """Any value, nested ones with all they hold.
+
+    ``depth``: documents open above this value. On CORRUPT ``fault`` is where.
+    """
+    cdef Frame stack[MAX_NESTING]
+    cdef Frame *top
+    cdef Element e
+    cdef const uint8_t *inner
+    cdef int level = -1
+    cdef int status
+    e.type = <uint8_t>type
+    e.value = value
+    e.size = size
+    while True:
+        if e.type == T_DOCUMENT or e.type == T_ARRAY or e.type == T_CODE_SCOPE:
+            inner = e.value
+            if e.type == T_CODE_SCOPE:
+                inner = e.value + 8 + load_i32(e.value + 4)
+                if lit(buf, b'{"$code":', 9) != OK:
+                    return NOMEM
+                status = put_json_string(buf, e.value + 8, inner - e.value - 9)
+                if status != OK or lit(buf, b',"$scope":', 10) != OK:
+                    return NOMEM
+            level += 1
+            fault[0] = inner
+            if level + depth >= MAX_NESTING:
+                return CORRUPT
+            top = &stack[level]
+            if open_document(&top.cursor, inner, e.value + e.size - inner) != OK:
+                return CORRUPT
+            top.is_array = e.type == T_ARRAY
+            top.is_scope = e.type == T_CODE_SCOPE
+            top.first = True
+            if put_byte(buf, 91 if top.is_array else 123) != OK:
+                return NOMEM
+        elif put_leaf(buf, e.type, e.value, e.size, mode) != OK:
+            return NOMEM
+        # Close what has ended, then go to the next element.
+        while level >= 0 and stack[level].cursor.at == stack[level].cursor.end:
+            if put_byte(buf, 93 if stack[level].is_array else 125) != OK:
+                return NOMEM
+            if stack[level].is_scope and put_byte(buf, 125) != OK:
+                return NOMEM
+            level -= 1
+        if level < 0:
+            return OK
+        top = &stack[level]
+        fault[0] = top.cursor.at
+        if next_element(&top.cursor, &e) != OK:
+            return CORRUPT
+        if not top.first and put_byte(buf, 44) != OK:
+            return NOMEM
+        top.first = False
+        # An array's own field names are not kept, but they must be text too.
+        if text_class(e.name, e.name_size) == INVALID:
+            return CORRUPT
+        if not top.is_array:
+            if put_json_string(buf, e.name, e.name_size) != OK or put_byte(buf, 58) != OK:
+                return NOMEM
+
+
+def json_text(bytes document not None, str mode="plain"):
+    """A BSON document as JSON text, as the core writes it into jsonb."""
+    cdef const uint8_t *data = document
+    cdef size_t size = len(document)
+    cdef const uint8_t *fault = data
+    cdef Buffer buf = Buffer(NULL, 0, 0)
+    cdef int status
+    cdef int wanted
+    if mode not in ("plain", "canonical"):
+        raise ValueError(f"mode must be plain or canonical, not {mode!r}")
+    wanted = M_CANONICAL if mode == "canonical" else M_PLAIN
+    if size < 5 or <size_t>load_i32(data) != size:
+        raise corrupt(0)
+    if check_document(data, size, False, &fault) != OK:
+        raise corrupt(fault - data)
+    with nogil:
+        status = put_json(&buf, T_DOCUMENT, data, size, wanted, 0, &fault)
+    try:
+        if status == NOMEM:
+            raise MemoryError
+        if status != OK:
+            raise corrupt(fault - data)
+        return buf.data[: buf.size].decode("utf-8")
+    finally:
+        buffer_free(&buf)

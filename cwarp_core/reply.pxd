@@ -1,0 +1,15 @@
+"""The documents of one raw reply, by offset and size."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef class Reply:
+    cdef bytes raw
+    cdef const uint8_t *data
+    cdef Py_ssize_t count
+    cdef uint32_t *offsets
+    cdef uint32_t *sizes
+    cdef readonly object cursor_id
+    cdef readonly str namespace
+    cdef readonly bytes post_batch_resume_token
+    cdef readonly object operation_time
+    cdef int fill(self, const uint8_t *array, size_t size) except -1

@@ -1,0 +1,132 @@
+"""One raw reply to ``find``, ``aggregate`` or ``getMore``, cut into its documents."""
+
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, strlen
+
+from cwarp_core.bson cimport (
+    T_ARRAY,
+    T_DOCUMENT,
+    T_INT64,
+    T_STRING,
+    T_TIMESTAMP,
+    Cursor,
+    Element,
+    corrupt,
+    next_element,
+    open_document,
+)
+from cwarp_core.copybuf cimport OK
+from cwarp_core.endian cimport load_i64, load_u32, load_u64
+
+
+cdef inline bint named(const Element *e, const char *name) noexcept nogil:
+    return e.name_size == strlen(name) and memcmp(e.name, name, e.name_size) == 0
+
+
+cdef class Reply:
+    """The documents of one raw reply; copies nothing until ``document`` is called."""
+
+    def __cinit__(self):
+        self.count = 0
+        self.cursor_id = 0
+        self.namespace = ""
+        self.operation_time = 0
+
+    def __init__(self, bytes raw not None):
+        cdef Cursor top, inner
+        cdef Element e, c
+        self.raw = raw
+        self.data = raw
+        if len(raw) < 5 or load_u32(self.data) != <size_t>len(raw):
+            raise corrupt(0)
+        if open_document(&top, self.data, len(raw)) != OK:
+            raise corrupt(0)
+        while top.at < top.end:
+            if next_element(&top, &e) != OK:
+                raise corrupt(top.at - self.data)
+            if e.type == T_TIMESTAMP and named(&e, b"operationTime"):
+                self.operation_time = load_u64(e.value)
+            elif e.type == T_DOCUMENT and named(&e, b"cursor"):
+                open_document(&inner, e.value, e.size)
+                while inner.at < inner.end:
+                    if next_element(&inner, &c) != OK:
+                        raise corrupt(inner.at - self.data)
+                    if c.type == T_ARRAY and (
+                        named(&c, b"nextBatch") or named(&c, b"firstBatch")
+                    ):
+                        self.fill(c.value, c.size)
+                    elif c.type == T_INT64 and named(&c, b"id"):
+                        self.cursor_id = load_i64(c.value)
+                    elif c.type == T_STRING and named(&c, b"ns"):
+                        self.namespace = c.value[4 : c.size - 1].decode("utf-8")
+                    elif c.type == T_DOCUMENT and named(&c, b"postBatchResumeToken"):
+                        self.post_batch_resume_token = c.value[: c.size]
+
+    def __dealloc__(self):
+        free(self.offsets)
+        free(self.sizes)
+
+    cdef int fill(self, const uint8_t *array, size_t size) except -1:
+        """Offset and size of each document of the batch array."""
+        cdef Cursor cur
+        cdef Element e
+        cdef Py_ssize_t room = 0
+        cdef void *moved
+        open_document(&cur, array, size)
+        while cur.at < cur.end:
+            if next_element(&cur, &e) != OK or e.type != T_DOCUMENT:
+                raise corrupt(cur.at - self.data)
+            if self.count == room:
+                room = room * 2 if room else 1024
+                moved = realloc(self.offsets, room * sizeof(uint32_t))
+                if moved == NULL:
+                    raise MemoryError
+                self.offsets = <uint32_t *>moved
+                moved = realloc(self.sizes, room * sizeof(uint32_t))
+                if moved == NULL:
+                    raise MemoryError
+                self.sizes = <uint32_t *>moved
+            self.offsets[self.count] = <uint32_t>(e.value - self.data)
+            self.sizes[self.count] = <uint32_t>e.size
+            self.count += 1
+        return 0
+
+    @classmethod
+    def of_documents(cls, list documents not None, operation_time=0):
+        """A reply made of these documents, for sources that have no wire protocol."""
+        parts = [b"\x03%d\0%b" % (i, d) for i, d in enumerate(documents)]
+        batch = _document(b"".join(parts))
+        cursor = _document(b"\x04firstBatch\0" + batch + b"\x12id\0" + bytes(8))
+        time = b"\x11operationTime\0" + operation_time.to_bytes(8, "little")
+        return cls(_document(b"\x03cursor\0" + cursor + time))
+
+    def __len__(self):
+        return self.count
+
+    def document(self, Py_ssize_t index):
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.data[self.offsets[index] : self.offsets[index] + self.sizes[index]]
+
+    def key(self, Py_ssize_t index):
+        """The ``_id`` element of a document: its type byte, then its value's bytes."""
+        cdef Cursor cur
+        cdef Element e
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        if open_document(&cur, self.data + self.offsets[index], self.sizes[index]) != OK:
+            return None
+        while cur.at < cur.end:
+            if next_element(&cur, &e) != OK:
+                return None
+            if named(&e, b"_id"):
+                return bytes((e.type,)) + e.value[: e.size]
+        return None
+
+    @property
+    def nbytes(self):
+        return len(self.raw)
+
+
+def _document(body):
+    return (len(body) + 5).to_bytes(4, "little") + body + b"\0"

@@ -1,0 +1,133 @@
+"""What an error of MongoDB means for the work: the one table, and the translation.
+
+By code, by label and by the driver's class; never by text, and never showing the
+server's text, which may quote ids out of a refused command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from bson.errors import BSONError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+
+from cwarp_core import CorruptBSON
+
+from ..errors import HistoryLost, SourceError, SourceUnavailable
+
+
+class Verdict(StrEnum):
+    """resume: an open stream is reopened at once, after its last token.
+
+    retry: waiting may mend it.  history: the oplog no longer holds the position.
+    fatal: somebody has to act; what is not listed is fatal.
+    """
+
+    RESUME = "resume"
+    RETRY = "retry"
+    HISTORY = "history"
+    FATAL = "fatal"
+
+
+#: The server sets it on every error after which a change stream may be resumed.
+RESUMABLE_LABEL = "ResumableChangeStreamError"
+
+#: Labels with which a server says that it only has too much to do.
+_RETRY_LABELS = ("RetryableError", "SystemOverloadedError")
+
+_CURSOR_NOT_FOUND = 43
+
+#: Numbers and names are those of MongoDB's ``error_codes.yml``.
+TABLE: dict[int, Verdict] = {
+    _CURSOR_NOT_FOUND: Verdict.RESUME,
+    # HostUnreachable HostNotFound NetworkTimeout ShutdownInProgress, SocketException
+    **dict.fromkeys((6, 7, 89, 91, 9001), Verdict.RETRY),
+    # NotWritablePrimary PrimarySteppedDown NotPrimaryNoSecondaryOk
+    # NotPrimaryOrSecondary InterruptedDueToReplStateChange
+    **dict.fromkeys((10107, 189, 13435, 13436, 11602), Verdict.RETRY),
+    # MaxTimeMSExpired ExceededTimeLimit Interrupted InterruptedAtShutdown
+    **dict.fromkeys((50, 262, 11601, 11600), Verdict.RETRY),
+    # LockTimeout WriteConflict QueryPlanKilled CursorKilled CursorInUse
+    **dict.fromkeys((24, 112, 175, 237, 12051), Verdict.RETRY),
+    # ReadConcernMajorityNotAvailableYet SnapshotUnavailable SnapshotTooOld
+    # RetryChangeStream FailedToSatisfyReadPreference
+    **dict.fromkeys((134, 246, 239, 234, 133), Verdict.RETRY),
+    # StaleShardVersion StaleEpoch StaleConfig StaleDbVersion ShardNotFound
+    **dict.fromkeys((63, 150, 13388, 249, 70), Verdict.RETRY),
+    # CappedPositionLost ChangeStreamHistoryLost
+    **dict.fromkeys((136, 286), Verdict.HISTORY),
+    # Unauthorized AuthenticationFailed AtlasError InvalidResumeToken
+    # ChangeStreamFatalError BSONObjectTooLarge
+    **dict.fromkeys((13, 18, 8000, 260, 280, 10334), Verdict.FATAL),
+}
+
+#: Codes that say "not with these credentials".
+CREDENTIALS = frozenset({18, 8000})
+UNAUTHORIZED = 13
+
+_RIGHTS = "check the user, the password and authSource in the connection string"
+_TOKEN = (
+    "the stored position does not fit this source's history; "
+    "check that it is the same cluster, or copy into a new schema"
+)
+_HINTS = {
+    13: "grant the user the role `read` on the database",
+    18: _RIGHTS,
+    8000: _RIGHTS,
+    260: _TOKEN,
+    280: _TOKEN,
+    10334: "a change event is larger than 16 MB, which no stream can deliver; "
+    "copy into a new schema",
+}
+_HISTORY_HINT = (
+    "what happened since is gone from the oplog: copy again into a new schema, and "
+    "make the oplog longer (replSetResizeOplog, minRetentionHours)"
+)
+
+
+def classify(error: PyMongoError) -> Verdict:
+    """The verdict on an error of the driver."""
+    if isinstance(error, OperationFailure) and error.code is not None:
+        known = TABLE.get(error.code, Verdict.FATAL)
+        if known is not Verdict.HISTORY and error.has_error_label(RESUMABLE_LABEL):
+            return Verdict.RESUME
+        if any(map(error.has_error_label, _RETRY_LABELS)):
+            return Verdict.RETRY
+        return known
+    return Verdict.RETRY if isinstance(error, ConnectionFailure) else Verdict.FATAL
+
+
+def translated(error: PyMongoError, doing: str) -> SourceError:
+    """Our error for one of the driver's. doing: the command's name."""
+    verdict = classify(error)
+    if not isinstance(error, OperationFailure) or error.code is None:
+        kind = type(error).__name__
+        if verdict is Verdict.RETRY:
+            return SourceUnavailable(
+                f"MongoDB cannot be reached ({doing}: {kind})",
+                hint="check that a primary is up and can be reached from here",
+            )
+        return SourceError(f"the MongoDB driver refused {doing}: {kind}")
+    name = (error.details or {}).get("codeName", "error")
+    message = f"MongoDB refused {doing}: {name} ({error.code})"
+    if verdict is Verdict.HISTORY:
+        return HistoryLost(message, hint=_HISTORY_HINT)
+    if verdict is Verdict.FATAL:
+        return SourceError(message, hint=_HINTS.get(error.code, ""))
+    return SourceUnavailable(message, hint="this passes by itself")
+
+
+@contextmanager
+def translating(doing: str) -> Iterator[None]:
+    """Turn what the driver raises, and replies that are not sound, into our errors."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise translated(error, doing) from error
+    except (BSONError, CorruptBSON) as error:
+        raise SourceError(
+            f"MongoDB's reply to {doing} cannot be read",
+            hint="check the network and the server's log, and report this",
+        ) from error

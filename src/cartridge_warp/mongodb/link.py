@@ -1,0 +1,154 @@
+"""The connections to one MongoDB deployment, and how a command becomes raw bytes."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.read_preferences import ReadPreference, read_pref_mode_from_name
+from pymongo.read_preferences import make_read_preference as preference
+from pymongo.server_description import ServerDescription
+
+from cwarp_core import Reply
+
+from ..config import SourceSettings
+from ..errors import ConfigError
+from ..model import ClusterTime
+from .errors import translating
+
+#: Nothing inside a reply is decoded.
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+
+#: Servers this many seconds slower than the nearest are left alone, as drivers do.
+_NEAR_SECONDS = 0.015
+
+#: A silent server is given up after this long.
+_SOCKET_MS = 120_000
+
+Client = MongoClient[dict[str, Any]]
+
+
+class Pin:
+    """The server that holds a cursor; None until its first command chose one."""
+
+    def __init__(self) -> None:
+        self.address: tuple[str, int | None] | None = None
+
+
+class _Selector:
+    """Sends a pinned cursor's commands to its server, from whatever thread.
+
+    The driver asks it in the thread that sends the command. When the server is gone
+    the command goes elsewhere, where it fails with CursorNotFound at once, which is
+    quicker than to wait for a server that may not return.
+    """
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    @contextmanager
+    def pinned(self, pin: Pin) -> Iterator[None]:
+        self._local.pin = pin
+        try:
+            yield
+        finally:
+            self._local.pin = None
+
+    def __call__(self, servers: Sequence[ServerDescription]) -> list[ServerDescription]:
+        pin: Pin | None = getattr(self._local, "pin", None)
+        if pin is None or not servers:
+            return list(servers)
+        for server in servers:
+            if server.address == pin.address:
+                return [server]
+        limit = min(each.round_trip_time or 0.0 for each in servers) + _NEAR_SECONDS
+        near = [each for each in servers if (each.round_trip_time or 0.0) <= limit]
+        chosen = random.choice(near)
+        pin.address = chosen.address
+        return [chosen]
+
+
+class Link:
+    """One database, by raw commands. Any thread may call anything.
+
+    reading: the read preference of everything but the change stream.
+    """
+
+    def __init__(self, settings: SourceSettings, database: str) -> None:
+        milliseconds = int(settings.connection_timeout * 1000)
+        self._selector = _Selector()
+        try:
+            self.client: Client = MongoClient(
+                settings.connection_string,
+                connect=False,
+                appname="cartridge-warp",
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=_SOCKET_MS,
+                server_selector=self._selector,
+            )
+        except (InvalidURI, ConfigurationError, ValueError) as error:
+            # The driver's words may quote the password.
+            raise ConfigError(
+                "source.connection_string is not a MongoDB URI "
+                f"({type(error).__name__})",
+                hint="mongodb://user:password@host:27017/?replicaSet=rs0, with special "
+                "characters of the password written as %XX",
+            ) from None
+        self.name = database
+        self.database = self.client[database]
+        mode = read_pref_mode_from_name(settings.read_preference)
+        self.reading = preference(mode, None)
+
+    def ask(self, command: Mapping[str, Any], *, admin: bool = False) -> dict[str, Any]:
+        """The primary's reply to a small command, decoded."""
+        database = self.client.admin if admin else self.database
+        with translating(next(iter(command))):
+            return database.command(command, read_preference=ReadPreference.PRIMARY)
+
+    def time_now(self) -> ClusterTime:
+        """The newest time in the primary's oplog."""
+        time = self.ask({"ping": 1}, admin=True)["operationTime"]
+        return (int(time.time) << 32) | int(time.inc)
+
+    def command(
+        self,
+        command: Mapping[str, Any],
+        *,
+        session: ClientSession,
+        pin: Pin,
+        primary: bool,
+    ) -> bytes:
+        """The raw reply of the pinned server. Raises the driver's errors."""
+        with self._selector.pinned(pin):
+            reply = self.database.command(
+                command,
+                session=session,
+                codec_options=_RAW,
+                read_preference=ReadPreference.PRIMARY if primary else self.reading,
+            )
+        return reply.raw
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def majority(after: ClusterTime) -> dict[str, Any]:
+    """The read concern: committed, and not older than ``after`` (0: any age)."""
+    concern: dict[str, Any] = {"level": "majority"}
+    if after:
+        concern["afterClusterTime"] = Timestamp(after >> 32, after & 0xFFFF_FFFF)
+    return concern
+
+
+def reply_of(raw: bytes) -> Reply:
+    return Reply(raw)

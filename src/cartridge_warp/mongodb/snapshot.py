@@ -1,0 +1,165 @@
+"""Reading what is there: a sample, the bounds, the chunk plan, a chunk, some keys."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
+
+from cwarp_core import Reply, in_filter
+
+from ..model import ChunkRange, ClusterTime
+from .errors import translating
+from .link import Link, majority
+from .reader import replies
+
+#: A chunk holds about this much; small enough to be done again after a crash.
+CHUNK_DOCUMENTS = 50_000
+CHUNK_BYTES = 64 << 20
+
+#: Ids sampled for each chunk, so that chunks come out nearly equal.
+_SAMPLES_A_CHUNK = 20
+
+#: Documents of a snapshot's first reply, and at most of a later one.
+_FIRST_BATCH = 500
+_MAX_BATCH = 5000
+
+#: Ids that one lookup command names.
+LOOKUP_KEYS = 1000
+
+_NAMESPACE_NOT_FOUND = 26
+_BY_ID = {"_id": 1}
+
+
+def sample(link: Link, collection: str, size: int) -> Iterator[Reply]:
+    """About ``size`` documents chosen at random by the server."""
+    return _aggregate(link, collection, [{"$sample": {"size": size}}])
+
+
+def key_bounds(link: Link, collection: str) -> tuple[bytes, bytes] | None:
+    """The smallest and greatest ``_id`` element in index order; None when empty."""
+    bounds = []
+    for direction in (1, -1):
+        command = {
+            "find": collection,
+            "sort": {"_id": direction},
+            "projection": _BY_ID,
+            "limit": 1,
+            "singleBatch": True,
+        }
+        for reply in replies(link, command):
+            bounds += _keys(reply)
+    return (bounds[0], bounds[-1]) if len(bounds) == 2 else None
+
+
+def size_of(link: Link, collection: str) -> tuple[int, int]:
+    """The server's estimates: documents, and their bytes; zeros when it is gone."""
+    stage = {"$collStats": {"storageStats": {}}}
+    documents = nbytes = 0
+    with translating("collStats"):
+        try:
+            for shard in link.database[collection].aggregate([stage]):
+                documents += shard["storageStats"].get("count", 0)
+                nbytes += shard["storageStats"].get("size", 0)
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_NOT_FOUND:
+                raise
+    return int(documents), int(nbytes)
+
+
+def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
+    """Ranges that hold every ``_id`` once: the first and the last are open.
+
+    The inner bounds are sampled ids. The server sorts them, and merges those that are
+    equal (1 and 1.0), by the order and the collation of the collection itself.
+    """
+    documents, nbytes = size_of(link, collection)
+    chunks = max(
+        math.ceil(documents / CHUNK_DOCUMENTS), math.ceil(nbytes / CHUNK_BYTES), 1
+    )
+    inner: list[bytes] = []
+    if chunks > 1:
+        pipeline = [
+            {"$sample": {"size": chunks * _SAMPLES_A_CHUNK}},
+            {"$group": {"_id": "$_id"}},
+            {"$sort": _BY_ID},
+        ]
+        found = [
+            key
+            for reply in _aggregate(link, collection, pipeline)
+            for key in _keys(reply)
+        ]
+        step = max(len(found) / chunks, 1.0)
+        inner = [
+            found[int(number * step)]
+            for number in range(1, chunks)
+            if number * step < len(found)
+        ]
+    return [ChunkRange(*pair) for pair in pairwise([None, *inner, None])]
+
+
+def snapshot(
+    link: Link, collection: str, chunk: ChunkRange, batch_bytes: int
+) -> Iterator[Reply]:
+    """The committed documents of a chunk in ``_id`` order, read from now on.
+
+    ``min`` and ``max`` are bounds of the index, so that every id, of whatever type,
+    lies in exactly one range; ``$gte`` would hold ids of one type alone.
+    """
+    command: dict[str, Any] = {
+        "find": collection,
+        "hint": _BY_ID,
+        "sort": _BY_ID,
+        "batchSize": _FIRST_BATCH,
+    }
+    if chunk.lower is not None:
+        command["min"] = _by_key(chunk.lower)
+    if chunk.upper is not None:
+        command["max"] = _by_key(chunk.upper)
+
+    def batch(reply: Reply) -> int:
+        fitting = batch_bytes * len(reply) // max(reply.nbytes, 1)
+        return min(max(fitting, 1), _MAX_BATCH)
+
+    command["readConcern"] = majority(link.time_now())
+    yield from replies(link, command, batch=batch)
+
+
+def lookup(
+    link: Link, collection: str, keys: Sequence[bytes], after: ClusterTime
+) -> Iterator[Reply]:
+    """The committed documents with these ``_id`` elements, at ``after`` or later."""
+    for start in range(0, len(keys), LOOKUP_KEYS):
+        part = keys[start : start + LOOKUP_KEYS]
+        command = {
+            "find": collection,
+            "filter": RawBSONDocument(in_filter(part)),
+            # One more than can be found, so that the first reply ends the cursor.
+            "batchSize": len(part) + 1,
+            "readConcern": majority(after),
+        }
+        yield from replies(link, command)
+
+
+def _aggregate(
+    link: Link, collection: str, pipeline: list[dict[str, Any]]
+) -> Iterator[Reply]:
+    return replies(
+        link, {"aggregate": collection, "pipeline": pipeline, "cursor": {}}
+    )
+
+
+def _keys(reply: Reply) -> list[bytes]:
+    keys = (reply.key(index) for index in range(len(reply)))
+    return [key for key in keys if key is not None]
+
+
+def _by_key(key: bytes) -> RawBSONDocument:
+    """``{_id: <key>}``, the key's bytes untouched."""
+    element = key[:1] + b"_id\0" + key[1:]
+    return RawBSONDocument(struct.pack("<i", len(element) + 5) + element + b"\0")
