@@ -4,7 +4,17 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from cwarp_core.bson cimport KINDS, T_BINARY, T_NULL, Element, kind_names, kind_of
+from cwarp_core.bson cimport (
+    K_UUID,
+    K_UUID_LEGACY,
+    KINDS,
+    T_BINARY,
+    T_DOCUMENT,
+    T_NULL,
+    Element,
+    kind_names,
+    kind_of,
+)
 from cwarp_core.coerce cimport Slot, put_value
 from cwarp_core.copybuf cimport (
     BESIDE,
@@ -22,7 +32,7 @@ from cwarp_core.copybuf cimport (
     put_cell_64,
     put_null,
 )
-from cwarp_core.flatten cimport Walk, flatten
+from cwarp_core.flatten cimport Note, Walk, flatten, note_drift
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.key cimport canonical_key, put_key
 from cwarp_core.observe cimport PathEntry, clear_paths, free_paths, path_of
@@ -83,6 +93,14 @@ class EncodedBatch(NamedTuple):
     duplicate_keys: int
 
 
+cdef inline int subtype_of(int kind, int seen) noexcept:
+    if kind == K_UUID:
+        return 4
+    if kind == K_UUID_LEGACY:
+        return 3
+    return seen if kind == T_BINARY else 0
+
+
 cdef class BatchEncoder:
     """Raw BSON documents to COPY BINARY rows. One thread at a time."""
 
@@ -112,9 +130,11 @@ cdef class BatchEncoder:
             or self.misfit_subtype == NULL
         ):
             raise MemoryError
-        # First guess: the order of the plan.
+        # First guess: the order of the plan, inside each node.
         for i in range(plan.field_count):
-            self.walk.follows[i] = i + 1 if i + 1 < plan.field_count else -1
+            self.walk.follows[i] = i + 1
+        for i in range(plan.node_count):
+            self.walk.follows[plan.nodes[i].first + plan.nodes[i].count - 1] = -1
 
     def __dealloc__(self):
         free(self.walk.slots)
@@ -123,6 +143,7 @@ cdef class BatchEncoder:
         free(self.misfit_subtype)
         buffer_free(&self.out)
         buffer_free(&self.walk.extra)
+        buffer_free(&self.walk.notes)
         free_paths(&self.walk.strays)
 
     @property
@@ -136,6 +157,8 @@ cdef class BatchEncoder:
         e.value = slot.value
         e.size = slot.size
         self.misfits[index * KINDS + kind_of(&e)] += 1
+        if note_drift(&self.walk, -1 - index, kind_of(&e)) != OK:
+            return NOMEM
         self.misfit_subtype[index] = e.value[4] if e.type == T_BINARY else 0
         self.any_misfit = True
         self.walk.rescued += 1
@@ -221,18 +244,34 @@ cdef class BatchEncoder:
         end_cell(&self.out, start)
         return OK
 
+    cdef void take_back_notes(self) noexcept nogil:
+        """Undo the drift that a rejected document has counted."""
+        cdef const Note *note = <const Note *>self.walk.notes.data
+        cdef size_t i
+        for i in range(self.walk.notes.size // sizeof(Note)):
+            if note[i].place < 0:
+                self.misfits[(-1 - note[i].place) * KINDS + note[i].kind] -= 1
+            else:
+                (<PathEntry *>self.walk.strays.entries.data)[note[i].place].counts[
+                    note[i].kind
+                ] -= 1
+
     cdef int encode(self, const uint8_t *data, size_t size, uint64_t source_ts) noexcept nogil:
         """One document to one row, or nothing at all and the reason."""
         cdef size_t start = self.out.size
         cdef uint64_t rescued = self.walk.rescued
+        cdef uint64_t duplicates = self.walk.duplicate_keys
         cdef int status
         if self.plan.column_count:
             memset(self.walk.slots, 0, self.plan.column_count * sizeof(Slot))
         self.walk.key.type = 0
         self.walk.extra.size = 0
+        self.walk.notes.size = 0
         status = put_16(&self.out, self.plan.width)
         if status == OK:
             status = flatten(self.plan, &self.walk, data, size)
+        if status == OK and self.plan.document >= 0:
+            self.walk.slots[self.plan.document] = Slot(T_DOCUMENT, data, size, 0)
         if status == OK:
             status = self.put_key_cell()
         if status == OK:
@@ -242,6 +281,8 @@ cdef class BatchEncoder:
         if status != OK:
             self.out.size = start
             self.walk.rescued = rescued
+            self.walk.duplicate_keys = duplicates
+            self.take_back_notes()
         else:
             self.rows += 1
         return status
@@ -331,7 +372,10 @@ cdef class BatchEncoder:
             for kind in range(KINDS):
                 if entry.counts[kind]:
                     found.append(
-                        Drift(path, kind_names[kind], subtype, -1, entry.counts[kind])
+                        Drift(
+                            path, kind_names[kind], subtype_of(kind, subtype), -1,
+                            entry.counts[kind],
+                        )
                     )
         if self.any_misfit:
             for i in range(self.plan.column_count):
@@ -341,7 +385,7 @@ cdef class BatchEncoder:
                             Drift(
                                 self.plan.columns[i].path,
                                 kind_names[kind],
-                                self.misfit_subtype[i],
+                                subtype_of(kind, self.misfit_subtype[i]),
                                 i,
                                 self.misfits[i * KINDS + kind],
                             )

@@ -1,7 +1,7 @@
 """The headers of change events, and where their documents lie in the reply."""
 
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp
 
 from cwarp_core.bson cimport (
     T_BINARY,
@@ -17,7 +17,7 @@ from cwarp_core.bson cimport (
 )
 from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_u64
-from cwarp_core.reply cimport Reply
+from cwarp_core.reply cimport Reply, named, text_of
 
 cdef struct Span:
     const uint8_t *start
@@ -26,10 +26,6 @@ cdef struct Span:
 
 cdef inline bytes bytes_of(Span span):
     return span.start[: span.size] if span.start != NULL else None
-
-
-cdef inline bint named(const Element *e, const char *name) noexcept nogil:
-    return e.name_size == strlen(name) and memcmp(e.name, name, e.name_size) == 0
 
 
 cdef class ChangeEvent:
@@ -69,15 +65,15 @@ cdef class _Names:
     cdef bytes raw
     cdef str text
 
-    cdef str get(self, const Element *e):
+    cdef str get(self, const Element *e, const uint8_t *start):
         cdef size_t size = e.size - 5
         cdef const uint8_t *p
         if self.raw is not None and <size_t>len(self.raw) == size:
             p = self.raw
             if memcmp(p, e.value + 4, size) == 0:
                 return self.text
+        self.text = text_of(e, start)
         self.raw = e.value[4 : 4 + size] if size else b""
-        self.text = self.raw.decode("utf-8")
         return self.text
 
 
@@ -130,21 +126,21 @@ def parse_events(Reply reply not None):
                 elif named(&e, b"ns"):
                     found = member(&e, b"db", &part)
                     if found == 1 and part.type == T_STRING:
-                        event.database = database.get(&part)
+                        event.database = database.get(&part, reply.data)
                     if found >= 0:
                         found = member(&e, b"coll", &part)
                     if found == 1 and part.type == T_STRING:
-                        event.collection = collection.get(&part)
+                        event.collection = collection.get(&part, reply.data)
                 elif named(&e, b"lsid"):
                     lsid = Span(e.value, e.size)
                 elif named(&e, b"to"):
                     found = member(&e, b"coll", &part)
                     if found == 1 and part.type == T_STRING:
-                        event.to_collection = part.value[4 : part.size - 1].decode("utf-8")
+                        event.to_collection = text_of(&part, reply.data)
                 if found < 0:
                     raise corrupt(e.value - reply.data)
             elif e.type == T_STRING and named(&e, b"operationType"):
-                event.operation = operation.get(&e)
+                event.operation = operation.get(&e, reply.data)
             elif e.type == T_TIMESTAMP and named(&e, b"clusterTime"):
                 event.cluster_time = load_u64(e.value)
             elif e.type == T_INT64 and named(&e, b"txnNumber"):

@@ -8,6 +8,11 @@ from cwarp_core.copybuf cimport Buffer
 from cwarp_core.observe cimport PathTable
 from cwarp_core.plan cimport RowPlan
 
+# One count of drift: an entry of the strays, or a column as -1 - column.
+cdef struct Note:
+    int32_t place
+    int32_t kind
+
 # What the walk of one document leaves, and what lives through a batch of them.
 cdef struct Walk:
     Slot *slots              # one per column
@@ -15,10 +20,12 @@ cdef struct Walk:
     int32_t *follows         # field -> the field that came after it last time
     Buffer extra             # members of _cwarp_extra, each with a comma before it
     PathTable strays         # paths without a column
+    Buffer notes             # Note: what this document counted as drift so far
     uint64_t rescued
     uint64_t duplicate_keys
     const uint8_t *fault
 
+cdef int note_drift(Walk *walk, int32_t place, int32_t kind) noexcept nogil
 cdef int flatten(
     RowPlan plan, Walk *walk, const uint8_t *data, size_t size
 ) noexcept nogil

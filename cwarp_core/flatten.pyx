@@ -92,6 +92,12 @@ cdef inline int put_steps(Buffer *buf, const uint8_t *p, size_t size) noexcept n
     return OK
 
 
+cdef int note_drift(Walk *walk, int32_t place, int32_t kind) noexcept nogil:
+    """Remember a count, so that a document that is rejected leaves no drift behind."""
+    cdef Note note = Note(place, kind)
+    return put(&walk.notes, &note, sizeof(Note))
+
+
 cdef int stray(
     RowPlan plan, Walk *walk, const Name *names, int depth, const Element *e, int kind
 ) noexcept nogil:
@@ -105,6 +111,8 @@ cdef int stray(
     if note_path(
         &walk.strays, names, depth, kind, e.value[4] if e.type == T_BINARY else -1
     ) != OK:
+        return NOMEM
+    if walk.strays.last >= 0 and note_drift(walk, walk.strays.last, kind) != OK:
         return NOMEM
     if plan.document >= 0:
         return OK
@@ -188,6 +196,7 @@ cdef int flatten(
         else:
             level = &stack[depth]
             depth += 1
-            open_document(&level.cursor, e.value, e.size)
+            if open_document(&level.cursor, e.value, e.size) != OK:
+                return CORRUPT
             level.node = field.node if field != NULL else -1
             level.last = -1

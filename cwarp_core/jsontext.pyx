@@ -412,6 +412,7 @@ cdef int put_json(
     cdef Element e
     cdef const uint8_t *inner
     cdef int level = -1
+    cdef int scope = MAX_NESTING
     cdef int status
     e.type = <uint8_t>type
     e.value = value
@@ -435,10 +436,15 @@ cdef int put_json(
                 return CORRUPT
             top.is_array = e.type == T_ARRAY
             top.is_scope = e.type == T_CODE_SCOPE
+            if top.is_scope and level < scope:
+                # Code is data of a program: what it closes over stays canonical.
+                scope = level
             top.first = True
             if put_byte(buf, 91 if top.is_array else 123) != OK:
                 return NOMEM
-        elif put_leaf(buf, e.type, e.value, e.size, mode) != OK:
+        elif put_leaf(
+            buf, e.type, e.value, e.size, M_CANONICAL if level >= scope else mode
+        ) != OK:
             return NOMEM
         # Close what has ended, then go to the next element.
         while level >= 0 and stack[level].cursor.at == stack[level].cursor.end:
@@ -446,6 +452,8 @@ cdef int put_json(
                 return NOMEM
             if stack[level].is_scope and put_byte(buf, 125) != OK:
                 return NOMEM
+            if level == scope:
+                scope = MAX_NESTING
             level -= 1
         if level < 0:
             return OK

@@ -26,6 +26,7 @@ cdef struct PathTable:
     Buffer entries           # PathEntry, in the order first seen
     int32_t *buckets         # index of an entry, -1 empty
     int used
+    int32_t last             # entry counted last, -1 when it was let go
 
 cdef int note_path(
     PathTable *table, const Name *names, int depth, int kind, int subtype

@@ -15,7 +15,7 @@ from cwarp_core.bson cimport (
     next_element,
     open_document,
 )
-from cwarp_core.copybuf cimport NOMEM, OK, buffer_free, put, put_byte, reserve
+from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, buffer_free, put, put_byte, reserve
 from cwarp_core.endian cimport load_u32
 from cwarp_core.reply cimport Reply
 
@@ -43,6 +43,7 @@ cdef int note_path(
     cdef uint32_t at
     cdef PathEntry *entry
     cdef int level
+    table.last = -1
     if table.buckets == NULL:
         table.buckets = <int32_t *>malloc(BUCKETS * sizeof(int32_t))
         if table.buckets == NULL:
@@ -63,6 +64,7 @@ cdef int note_path(
             table.names.data + entry.path, table.names.data + start, size
         ) == 0:
             table.names.size = start
+            table.last = table.buckets[at]
             break
         at = (at + 1) & (BUCKETS - 1)
     else:
@@ -78,6 +80,7 @@ cdef int note_path(
         entry.hash = hash
         table.entries.size += sizeof(PathEntry)
         table.buckets[at] = table.used
+        table.last = table.used
         table.used += 1
     entry.counts[kind] += 1
     if subtype >= 0:
@@ -116,12 +119,14 @@ cdef int observe_document(
     cdef Element e
     cdef int level = 0
     cdef int kind
-    open_document(&stack[0], data, load_u32(data))
+    if open_document(&stack[0], data, load_u32(data)) != OK:
+        return CORRUPT
     while level >= 0:
         if stack[level].at == stack[level].end:
             level -= 1
             continue
-        next_element(&stack[level], &e)
+        if next_element(&stack[level], &e) != OK:
+            return CORRUPT
         names[level].text = e.name
         names[level].size = e.name_size
         kind = kind_of(&e)
@@ -130,7 +135,8 @@ cdef int observe_document(
         ):
             if e.size > 5:
                 level += 1
-                open_document(&stack[level], e.value, e.size)
+                if open_document(&stack[level], e.value, e.size) != OK:
+                    return CORRUPT
                 continue
             kind = K_EMPTY
         if note_path(

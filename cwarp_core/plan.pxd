@@ -74,6 +74,7 @@ cdef class RowPlan:
     cdef int32_t document    # the column of the whole document, or -1
     cdef int32_t column_count
     cdef int32_t field_count
+    cdef int32_t node_count
     cdef Field *fields
     cdef Node *nodes
     cdef int32_t *buckets

@@ -123,16 +123,18 @@ cdef class RowPlan:
                 self.document = index
                 continue
             level = root
-            for step in column.path[:-1]:
+            *parents, last = column.path
+            for step in parents:
                 entry = level.setdefault(step, [NO_SLOT, None])
                 if entry[1] is None:
                     entry[1] = {}
                 level = entry[1]
-            level.setdefault(column.path[-1], [NO_SLOT, None])[0] = index
+            level.setdefault(last, [NO_SLOT, None])[0] = index
         levels = [root]
         for level in levels:
             levels.extend([child for _, child in level.values() if child is not None])
         self.field_count = sum(map(len, levels))
+        self.node_count = len(levels)
         sizes = [1 << (2 * len(level)).bit_length() for level in levels]
         self.nodes = <Node *>calloc(len(levels), sizeof(Node))
         self.fields = <Field *>calloc(self.field_count, sizeof(Field))

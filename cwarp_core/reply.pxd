@@ -2,6 +2,12 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from cwarp_core.bson cimport Element
+
+cdef bint named(const Element *e, const char *name) noexcept nogil
+cdef str text_of(const Element *e, const uint8_t *start)
+
+
 cdef class Reply:
     cdef bytes raw
     cdef const uint8_t *data

@@ -18,9 +18,19 @@ from cwarp_core.bson cimport (
 from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_i64, load_u32, load_u64
 
+from cwarp_core.bson import CorruptBSON
 
-cdef inline bint named(const Element *e, const char *name) noexcept nogil:
+
+cdef bint named(const Element *e, const char *name) noexcept nogil:
     return e.name_size == strlen(name) and memcmp(e.name, name, e.name_size) == 0
+
+
+cdef str text_of(const Element *e, const uint8_t *start):
+    """A BSON string as str; CorruptBSON, counted from ``start``, when it is not UTF-8."""
+    try:
+        return e.value[4 : e.size - 1].decode("utf-8")
+    except UnicodeDecodeError:
+        raise corrupt(e.value - start) from None
 
 
 cdef class Reply:
@@ -35,6 +45,7 @@ cdef class Reply:
     def __init__(self, bytes raw not None):
         cdef Cursor top, inner
         cdef Element e, c
+        cdef bint batch = False, cursor = False
         self.raw = raw
         self.data = raw
         if len(raw) < 5 or load_u32(self.data) != <size_t>len(raw):
@@ -47,7 +58,8 @@ cdef class Reply:
             if e.type == T_TIMESTAMP and named(&e, b"operationTime"):
                 self.operation_time = load_u64(e.value)
             elif e.type == T_DOCUMENT and named(&e, b"cursor"):
-                open_document(&inner, e.value, e.size)
+                if open_document(&inner, e.value, e.size) != OK:
+                    raise corrupt(e.value - self.data)
                 while inner.at < inner.end:
                     if next_element(&inner, &c) != OK:
                         raise corrupt(inner.at - self.data)
@@ -55,12 +67,16 @@ cdef class Reply:
                         named(&c, b"nextBatch") or named(&c, b"firstBatch")
                     ):
                         self.fill(c.value, c.size)
+                        batch = True
                     elif c.type == T_INT64 and named(&c, b"id"):
                         self.cursor_id = load_i64(c.value)
+                        cursor = True
                     elif c.type == T_STRING and named(&c, b"ns"):
-                        self.namespace = c.value[4 : c.size - 1].decode("utf-8")
+                        self.namespace = text_of(&c, self.data)
                     elif c.type == T_DOCUMENT and named(&c, b"postBatchResumeToken"):
                         self.post_batch_resume_token = c.value[: c.size]
+        if not batch or not cursor:
+            raise CorruptBSON("not a reply: it holds no batch of a cursor", 0)
 
     def __dealloc__(self):
         free(self.offsets)
@@ -72,7 +88,8 @@ cdef class Reply:
         cdef Element e
         cdef Py_ssize_t room = 0
         cdef void *moved
-        open_document(&cur, array, size)
+        if open_document(&cur, array, size) != OK:
+            raise corrupt(array - self.data)
         while cur.at < cur.end:
             if next_element(&cur, &e) != OK or e.type != T_DOCUMENT:
                 raise corrupt(cur.at - self.data)

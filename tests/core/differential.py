@@ -56,11 +56,18 @@ def assert_same(
         if isinstance(each, oracle.Rejected)
     ]
     assert [(r.document, r.code, r.column) for r in batch.rejects] == rejected
-    drift: Counter[oracle.DriftKey] = Counter()
+    drift: Counter[tuple[tuple[str, ...], str, int]] = Counter()
+    subtypes: dict[tuple[tuple[str, ...], str, int], set[int]] = {}
     for each in rows:
-        drift.update(each.drift)
-    found = {(d.path, d.kind, d.subtype, d.column): d.count for d in batch.drift}
+        for (path, kind, subtype, column), count in each.drift.items():
+            drift[path, kind, column] += count
+            subtypes.setdefault((path, kind, column), set()).add(subtype)
+    found = {(d.path, d.kind, d.column): d.count for d in batch.drift}
     assert len(found) == len(batch.drift), "one Drift for one path, kind and column"
     assert found == drift
-    assert batch.rescued == drift.total()
+    assert all(d.subtype in subtypes[d.path, d.kind, d.column] for d in batch.drift)
+    stored_whole = any(column.path == () for column in plan.columns)
+    assert batch.rescued == sum(
+        count for (_, _, column), count in drift.items() if column >= 0 or not stored_whole
+    )
     return batch

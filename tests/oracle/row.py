@@ -70,10 +70,13 @@ def encode(document: bytes, plan: Plan, source_ts: int = 0) -> Encoded | Rejecte
     drift: Counter[DriftKey] = Counter()
 
     def keep(path: Path, value: Value, column: int) -> None:
-        empty = column < 0 and value == Value("object", [])
+        enterable = column < 0 and len(path) < plan.max_depth
+        empty = enterable and value == Value("object", [])
         kind = "emptyObject" if empty else kind_of(value)
         drift[path, kind, value.subtype, column] += 1
-        extra.append((path, value_json(value, "canonical")))
+        # A whole document in a column of its own needs no second copy of its leaves.
+        if column >= 0 or not any(c.path == () for c in plan.columns):
+            extra.append((path, value_json(value, "canonical")))
 
     for path, value in leaves.loose:
         keep(path, value, -1)

@@ -11,10 +11,10 @@ from pymongo.errors import PyMongoError
 
 from cwarp_core import Reply
 
-from ..errors import SourceError, SourceUnavailable
+from ..errors import SourceError
 from ..model import Position
 from . import token as tokens
-from .errors import Verdict, classify, translated, translating
+from .errors import Verdict, classify, translating
 from .link import Link
 from .reader import RawCursor
 
@@ -68,15 +68,13 @@ class MongoChanges:
             if self._cursor is None or not self._cursor.alive:
                 return self._open()
             try:
-                return self._cursor.more(
-                    batchSize=self._batch_size, maxTimeMS=AWAIT_MS
-                )
+                return self._cursor.more(batchSize=self._batch_size, maxTimeMS=AWAIT_MS)
             except PyMongoError as error:
                 if classify(error) not in (Verdict.RESUME, Verdict.RETRY):
                     raise
                 now = time.monotonic()
                 if now - self._reopened < REOPEN_SECONDS:
-                    raise _waiting(error) from error
+                    raise
                 self._reopened = now
                 return self._open()
 
@@ -129,10 +127,3 @@ def opening(link: Link, start: Mapping[str, Any], batch_size: int) -> dict[str, 
         "pipeline": [{"$changeStream": stage}],
         "cursor": {"batchSize": batch_size},
     }
-
-
-def _waiting(error: PyMongoError) -> SourceUnavailable:
-    """The error as one to wait after, whatever its code says to a reader of chunks."""
-    if isinstance(known := translated(error, "change stream"), SourceUnavailable):
-        return known
-    return SourceUnavailable(str(known), hint=known.hint)

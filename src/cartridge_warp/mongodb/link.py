@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,6 @@ from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.read_preferences import ReadPreference, read_pref_mode_from_name
 from pymongo.read_preferences import make_read_preference as preference
 from pymongo.server_description import ServerDescription
-
-from cwarp_core import Reply
 
 from ..config import SourceSettings
 from ..errors import ConfigError
@@ -35,6 +33,9 @@ _NEAR_SECONDS = 0.015
 _SOCKET_MS = 120_000
 
 Client = MongoClient[dict[str, Any]]
+
+#: A command; its name comes first.
+Command = MutableMapping[str, Any]
 
 
 class Pin:
@@ -109,20 +110,44 @@ class Link:
         mode = read_pref_mode_from_name(settings.read_preference)
         self.reading = preference(mode, None)
 
-    def ask(self, command: Mapping[str, Any], *, admin: bool = False) -> dict[str, Any]:
+    def ask(self, command: Command, *, admin: bool = False) -> dict[str, Any]:
         """The primary's reply to a small command, decoded."""
         database = self.client.admin if admin else self.database
         with translating(next(iter(command))):
             return database.command(command, read_preference=ReadPreference.PRIMARY)
 
-    def time_now(self) -> ClusterTime:
-        """The newest time in the primary's oplog."""
+    def newest_time(self) -> ClusterTime:
+        """The newest time in the primary's oplog, committed or not."""
         time = self.ask({"ping": 1}, admin=True)["operationTime"]
         return (int(time.time) << 32) | int(time.inc)
 
+    def committed_time(self) -> ClusterTime:
+        """The same, once it is committed.
+
+        A token of no event can have the very time of a write that is not committed
+        yet, and comes without it. A stream read after this call holds everything up
+        to the time that it returns.
+        """
+        time = self.newest_time()
+        # The collection needs not exist: the server waits before it looks.
+        self.ask(
+            {
+                "find": "cartridge_warp",
+                "limit": 1,
+                "singleBatch": True,
+                "projection": {"_id": 1},
+                "readConcern": majority(time),
+            }
+        )
+        return time
+
+    def wire_version(self) -> int:
+        """The primary's wire protocol: 9 is MongoDB 4.4, 17 is 6.0."""
+        return int(self.ask({"hello": 1}, admin=True)["maxWireVersion"])
+
     def command(
         self,
-        command: Mapping[str, Any],
+        command: Command,
         *,
         session: ClientSession,
         pin: Pin,
@@ -136,7 +161,12 @@ class Link:
                 codec_options=_RAW,
                 read_preference=ReadPreference.PRIMARY if primary else self.reading,
             )
-        return reply.raw
+        return bytes(reply.raw)
+
+    def hosts(self) -> str:
+        """The servers that are known, as ``host:port, host:port``."""
+        known = self.client.topology_description.server_descriptions()
+        return ", ".join(sorted(f"{host}:{port}" for host, port in known))
 
     def close(self) -> None:
         self.client.close()
@@ -148,7 +178,3 @@ def majority(after: ClusterTime) -> dict[str, Any]:
     if after:
         concern["afterClusterTime"] = Timestamp(after >> 32, after & 0xFFFF_FFFF)
     return concern
-
-
-def reply_of(raw: bytes) -> Reply:
-    return Reply(raw)

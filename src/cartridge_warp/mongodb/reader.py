@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from cwarp_core import Reply
 
 from .errors import translating
-from .link import Link, Pin
+from .link import Command, Link, Pin
 
 
 class RawCursor:
@@ -35,7 +35,7 @@ class RawCursor:
         """The server has, or may come to have, more."""
         return self._id != 0
 
-    def open(self, command: Mapping[str, Any]) -> Reply:
+    def open(self, command: Command) -> Reply:
         """The first reply. command: one that makes a cursor."""
         reply = self._run(command)
         self._collection = reply.namespace.removeprefix(f"{self._link.name}.")
@@ -47,7 +47,7 @@ class RawCursor:
             {"getMore": Int64(self._id), "collection": self._collection, **options}
         )
 
-    def _run(self, command: Mapping[str, Any]) -> Reply:
+    def _run(self, command: Command) -> Reply:
         raw = self._link.command(
             command, session=self._session, pin=self._pin, primary=self._primary
         )
@@ -69,7 +69,7 @@ class RawCursor:
 
 def replies(
     link: Link,
-    command: Mapping[str, Any],
+    command: Command,
     *,
     batch: Callable[[Reply], int] | None = None,
 ) -> Generator[Reply]:

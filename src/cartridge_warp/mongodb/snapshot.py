@@ -33,6 +33,10 @@ _MAX_BATCH = 5000
 LOOKUP_KEYS = 1000
 
 _NAMESPACE_NOT_FOUND = 26
+
+#: The ends of the order of all values, as elements.
+_MIN_KEY = b"\xff"
+_MAX_KEY = b"\x7f"
 _BY_ID = {"_id": 1}
 
 
@@ -59,7 +63,7 @@ def key_bounds(link: Link, collection: str) -> tuple[bytes, bytes] | None:
 
 def size_of(link: Link, collection: str) -> tuple[int, int]:
     """The server's estimates: documents, and their bytes; zeros when it is gone."""
-    stage = {"$collStats": {"storageStats": {}}}
+    stage: dict[str, Any] = {"$collStats": {"storageStats": {}}}
     documents = nbytes = 0
     with translating("collStats"):
         try:
@@ -84,7 +88,7 @@ def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
     )
     inner: list[bytes] = []
     if chunks > 1:
-        pipeline = [
+        pipeline: list[dict[str, Any]] = [
             {"$sample": {"size": chunks * _SAMPLES_A_CHUNK}},
             {"$group": {"_id": "$_id"}},
             {"$sort": _BY_ID},
@@ -109,15 +113,21 @@ def snapshot(
     """The committed documents of a chunk in ``_id`` order, read from now on.
 
     ``min`` and ``max`` are bounds of the index, so that every id, of whatever type,
-    lies in exactly one range; ``$gte`` would hold ids of one type alone.
+    lies in exactly one range; ``$gte`` would hold ids of one type alone. The server
+    refuses bounds with nothing between them, which an open end and the end of the
+    order are to it.
     """
+    if chunk.upper == _MIN_KEY:
+        return
     command: dict[str, Any] = {
         "find": collection,
         "hint": _BY_ID,
         "sort": _BY_ID,
         "batchSize": _FIRST_BATCH,
     }
-    if chunk.lower is not None:
+    if chunk.lower == _MAX_KEY:
+        command["filter"] = _by_key(_MAX_KEY)
+    elif chunk.lower is not None:
         command["min"] = _by_key(chunk.lower)
     if chunk.upper is not None:
         command["max"] = _by_key(chunk.upper)
@@ -126,7 +136,7 @@ def snapshot(
         fitting = batch_bytes * len(reply) // max(reply.nbytes, 1)
         return min(max(fitting, 1), _MAX_BATCH)
 
-    command["readConcern"] = majority(link.time_now())
+    command["readConcern"] = majority(link.newest_time())
     yield from replies(link, command, batch=batch)
 
 
@@ -149,9 +159,7 @@ def lookup(
 def _aggregate(
     link: Link, collection: str, pipeline: list[dict[str, Any]]
 ) -> Iterator[Reply]:
-    return replies(
-        link, {"aggregate": collection, "pipeline": pipeline, "cursor": {}}
-    )
+    return replies(link, {"aggregate": collection, "pipeline": pipeline, "cursor": {}})
 
 
 def _keys(reply: Reply) -> list[bytes]:

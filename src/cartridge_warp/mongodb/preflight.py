@@ -1,0 +1,125 @@
+"""Can MongoDB be read and followed? Each failure in one line, with its fix."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from ..errors import PreconditionError, SourceError
+from ..model import SourceIdentity
+from .changes import position_now
+from .errors import CREDENTIALS, UNAUTHORIZED
+from .link import Link
+
+log = logging.getLogger(__name__)
+
+_MIN_WIRE = 9
+_COMMAND_NOT_FOUND = 59
+
+
+def check(link: Link) -> SourceIdentity:
+    """Raise PreconditionError for the first thing that is missing."""
+    try:
+        hello = link.ask({"hello": 1}, admin=True)
+        version = str(link.ask({"buildInfo": 1}, admin=True)["version"])
+        _check_server(hello, version)
+        _check_database(link)
+        position_now(link)
+        return SourceIdentity(_identity(link, hello), version)
+    except SourceError as error:
+        raise _precondition(link, error) from error
+
+
+def _check_server(hello: dict[str, Any], version: str) -> None:
+    if hello["maxWireVersion"] < _MIN_WIRE:
+        raise PreconditionError(
+            f"the server is MongoDB {version}; 4.4 or newer is needed",
+            hint="upgrade the server, or name another in the connection string",
+        )
+    if hello.get("msg") == "isdbgrid":
+        return
+    if "setName" not in hello:
+        raise PreconditionError(
+            "the server is a standalone, which keeps no history to follow",
+            hint="restart it with --replSet rs0 and run rs.initiate() once",
+        )
+    if not hello.get("isWritablePrimary"):
+        raise PreconditionError(
+            "the connection leads to one member that is not the primary",
+            hint="take directConnection out of the connection string, and name the "
+            "set: ?replicaSet=" + str(hello["setName"]),
+        )
+
+
+def _check_database(link: Link) -> None:
+    command = {"listCollections": 1, "nameOnly": True, "cursor": {"batchSize": 1}}
+    if not link.ask(command)["cursor"]["firstBatch"]:
+        raise PreconditionError(
+            f"the database {link.name} does not exist, or has no collection",
+            hint="check the database's name (capital letters count), or make a "
+            "collection in it",
+        )
+
+
+def _precondition(link: Link, error: SourceError) -> PreconditionError:
+    """The same fault, said as something to mend before the start."""
+    cause = error.__cause__
+    code = cause.code if isinstance(cause, OperationFailure) else None
+    if code in CREDENTIALS:
+        return PreconditionError("MongoDB refused the credentials", hint=error.hint)
+    if code == UNAUTHORIZED:
+        return PreconditionError(
+            f"the user may not read or follow the database {link.name}",
+            hint=f'db.grantRolesToUser(USER, [{{role: "read", db: "{link.name}"}}])',
+        )
+    if error.retryable and code is None:
+        return PreconditionError(
+            f"MongoDB cannot be reached, or has no primary: {link.hosts()}",
+            hint="check host, port, replicaSet and tls in the connection string, and "
+            "that a primary is up",
+        )
+    return PreconditionError(str(error), hint=error.hint)
+
+
+def _identity(link: Link, hello: dict[str, Any]) -> str:
+    """What tells this deployment from every other.
+
+    The id that MongoDB gave the replica set or the sharded cluster, when the user may
+    read it (role ``clusterMonitor``). Else the set's name and a digest of its hosts,
+    which every user may read: two deployments that live at once never share a host.
+    That one changes when members come or go, which then has to be confirmed by a
+    person: a false stop, never a false pass.
+    """
+    sharded = hello.get("msg") == "isdbgrid"
+    try:
+        if sharded:
+            found = link.client["config"]["version"].find_one({}, {"clusterId": 1})
+            known = (found or {}).get("clusterId")
+        else:
+            config = link.ask({"replSetGetConfig": 1}, admin=True)["config"]
+            known = config.get("settings", {}).get("replicaSetId")
+    except (PyMongoError, SourceError) as error:
+        cause = error.__cause__ if isinstance(error, SourceError) else error
+        refused = isinstance(cause, OperationFailure) and cause.code in (
+            UNAUTHORIZED,
+            _COMMAND_NOT_FOUND,
+        )
+        if not refused:
+            raise
+        known = None
+    if known is not None:
+        return str(known)
+    log.warning(
+        "the user may not read the cluster's id, so it is known by its hosts; "
+        "a change of members will have to be confirmed",
+        extra={"hint": "grant the role clusterMonitor before the first start"},
+    )
+    hosts = sorted(
+        [*hello.get("hosts", ()), *hello.get("passives", ())]
+        or link.hosts().split(", ")
+    )
+    digest = hashlib.sha256("\n".join(hosts).encode()).hexdigest()[:24]
+    return f"{hello.get('setName', 'sharded')}/{digest}"

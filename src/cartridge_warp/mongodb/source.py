@@ -1,0 +1,107 @@
+"""The MongoDB source: the contract of ``protocols.Source``, each part in its module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cwarp_core import Reply
+
+from ..config import SchemaSettings, SourceSettings
+from ..model import ChunkRange, ClusterTime, Collection, Position, SourceIdentity
+from . import changes, preflight, snapshot
+from .errors import translating
+from .link import Link
+
+#: No change stream covers these, and their estimates mean nothing.
+_WITHOUT_DOCUMENTS = frozenset({"view", "timeseries"})
+
+
+class MongoSource:
+    """One database of a replica set or a sharded cluster.
+
+    Making it connects to nothing; it raises ConfigError when the URI cannot be read.
+    Any thread may call any method. Everything it raises later is a SourceError, from
+    ``validate`` a PreconditionError.
+    """
+
+    def __init__(self, settings: SourceSettings, schema: SchemaSettings) -> None:
+        self._settings = settings
+        self._link = Link(settings, schema.database)
+
+    def validate(self) -> SourceIdentity:
+        """Check that the source can be read and followed. Raises PreconditionError."""
+        return preflight.check(self._link)
+
+    def discover(self) -> list[Collection]:
+        """The collections of the database, by name, system ones left out."""
+        with translating("listCollections"):
+            listed = [
+                each
+                for each in self._link.database.list_collections()
+                if not each["name"].startswith("system.")
+            ]
+        return [self._collection(each) for each in sorted(listed, key=_name)]
+
+    def _collection(self, listed: Mapping[str, Any]) -> Collection:
+        name, kind = _name(listed), _kind(listed)
+        if kind in _WITHOUT_DOCUMENTS:
+            return Collection(name, kind)
+        return Collection(name, kind, *snapshot.size_of(self._link, name))
+
+    def position_now(self) -> Position:
+        """The place in history after which nothing is missed from now on."""
+        return changes.position_now(self._link)
+
+    def time_now(self) -> ClusterTime:
+        """The newest time in the primary's oplog, once it is committed."""
+        return self._link.committed_time()
+
+    def sample(self, collection: str, size: int) -> Iterator[Reply]:
+        """About ``size`` documents chosen at random."""
+        return snapshot.sample(self._link, collection, size)
+
+    def key_bounds(self, collection: str) -> tuple[bytes, bytes] | None:
+        """The smallest and greatest ``_id`` element; None for an empty collection."""
+        return snapshot.key_bounds(self._link, collection)
+
+    def plan_chunks(self, collection: str) -> list[ChunkRange]:
+        """Ranges that together hold every ``_id`` exactly once, in order."""
+        return snapshot.plan_chunks(self._link, collection)
+
+    def snapshot(self, collection: str, chunk: ChunkRange) -> Iterator[Reply]:
+        """The committed documents of a chunk, in ``_id`` order."""
+        size = self._settings.snapshot_batch_bytes
+        return snapshot.snapshot(self._link, collection, chunk, size)
+
+    def changes(self, position: Position) -> changes.MongoChanges:
+        """Everything after ``position``. Raises HistoryLost when that is gone."""
+        size = self._settings.change_batch_size
+        return changes.MongoChanges(self._link, position, size)
+
+    def lookup(
+        self, collection: str, keys: Sequence[bytes], after: ClusterTime
+    ) -> Iterator[Reply]:
+        """The committed documents with these ``_id`` elements, at ``after`` or later.
+
+        This is ``full_document: lookup``: a thousand ids a command, where the
+        server's own ``updateLookup`` would read one document an event.
+        """
+        return snapshot.lookup(self._link, collection, keys, after)
+
+    def close(self) -> None:
+        """End every connection; what is being read elsewhere fails."""
+        self._link.close()
+
+
+def _name(listed: Mapping[str, Any]) -> str:
+    return str(listed["name"])
+
+
+def _kind(listed: Mapping[str, Any]) -> str:
+    options = listed.get("options", {})
+    if (kind := str(listed.get("type", "collection"))) != "collection":
+        return kind
+    if options.get("capped"):
+        return "capped"
+    return "clustered" if "clusteredIndex" in options else "collection"

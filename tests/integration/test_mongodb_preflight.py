@@ -1,0 +1,135 @@
+"""What MongoDB has to offer before a sync starts; each fault with its way out."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from pymongo.database import Database
+
+from cartridge_warp import embedded
+from cartridge_warp.errors import ConfigError, PreconditionError
+from mongodb_kit import Client, failing, make
+
+Mongo = Database[dict[str, Any]]
+
+
+def refused(uri: str, database: str = "shop") -> PreconditionError:
+    source = make(uri, database, connection_timeout=2)
+    with pytest.raises(PreconditionError) as raised:
+        source.validate()
+    source.close()
+    assert raised.value.hint
+    return raised.value
+
+
+@pytest.fixture(scope="module")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A mongod without a replica set."""
+    home: Path = tmp_path_factory.mktemp("standalone")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(embedded.find_mongod()), "--dbpath", str(home), "--port", str(port)]
+    command += ["--bind_ip", "127.0.0.1", "--logpath", str(home / "log")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    uri = f"mongodb://127.0.0.1:{port}/"
+    try:
+        with pymongo.MongoClient[dict[str, Any]](uri) as client:
+            client["shop"].c.insert_one({})
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_replica_set_is_known_by_its_own_id(
+    mongo_db: Mongo, mongo_client: Client, mongo_uri: str
+) -> None:
+    mongo_db.c.insert_one({})
+    source = make(mongo_uri, mongo_db.name)
+    identity = source.validate()
+    config = mongo_client.admin.command("replSetGetConfig")["config"]
+    assert identity.replica_set_id == str(config["settings"]["replicaSetId"])
+    assert identity.version == mongo_client.server_info()["version"]
+    assert source.validate() == identity
+    source.close()
+
+
+def test_without_the_right_to_its_id_by_its_hosts(
+    mongo_db: Mongo, mongo_client: Client, mongo_uri: str
+) -> None:
+    mongo_db.c.insert_one({})
+    source = make(mongo_uri, mongo_db.name)
+    broken = {"failCommands": ["replSetGetConfig"], "errorCode": 13}
+    with failing(mongo_client, {"times": 2}, **broken):
+        identity = source.validate()
+        assert source.validate() == identity
+    source.close()
+    name, _, digest = identity.replica_set_id.partition("/")
+    assert name == "rs0"
+    assert len(digest) == 24
+
+
+def test_a_standalone_is_refused(standalone: str) -> None:
+    error = refused(standalone)
+    assert "standalone" in str(error)
+    assert "rs.initiate()" in error.hint
+
+
+def test_nobody_there_is_said_within_the_timeout() -> None:
+    started = time.monotonic()
+    error = refused("mongodb://user:sesame@127.0.0.1:1/?replicaSet=rs0")
+    assert time.monotonic() - started < 10
+    assert "127.0.0.1:1" in str(error)
+    assert "sesame" not in str(error) + error.hint
+
+
+def test_a_wrong_password_is_refused(mongo_uri: str) -> None:
+    uri = mongo_uri.replace("mongodb://", "mongodb://nobody:sesame@")
+    error = refused(uri)
+    assert "credentials" in str(error)
+    assert "sesame" not in str(error) + error.hint
+
+
+def test_missing_rights_are_named(
+    mongo_db: Mongo, mongo_client: Client, mongo_uri: str
+) -> None:
+    mongo_db.c.insert_one({})
+    broken = {"failCommands": ["aggregate"], "errorCode": 13}
+    with failing(mongo_client, {"times": 1}, **broken):
+        error = refused(mongo_uri, mongo_db.name)
+    assert mongo_db.name in str(error)
+    assert "grantRolesToUser" in error.hint
+
+
+def test_a_database_that_is_not_there_is_refused(mongo_uri: str) -> None:
+    name = f"absent_{secrets.token_hex(4)}"
+    assert name in str(refused(mongo_uri, name))
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://u:ses@me@h:1/", "mongodb://h:port/", "mongodb://h/?ssl=maybe"]
+)
+def test_an_uri_that_cannot_be_read_is_an_error_of_the_configuration(uri: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        make(uri, "shop")
+    assert "ses@me" not in str(raised.value) + raised.value.hint
+
+
+@pytest.mark.parametrize("preference", ["secondaryPreferred", "nearest"])
+def test_the_read_preference_is_sent(
+    mongo_db: Mongo, mongo_uri: str, preference: str
+) -> None:
+    mongo_db.c.insert_many([{"_id": number} for number in range(2000)])
+    source = make(mongo_uri, mongo_db.name, read_preference=preference)
+    (chunk,) = source.plan_chunks("c")
+    assert sum(map(len, source.snapshot("c", chunk))) == 2000
+    source.close()
