@@ -49,7 +49,7 @@ from cwarp_core.digits cimport (
     put_numeric,
 )
 from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32, load_u64
-from cwarp_core.jsontext cimport put_hex, put_json
+from cwarp_core.jsontext cimport put_json
 from cwarp_core.plan cimport (
     C_BIGINT,
     C_BOOLEAN,
@@ -65,6 +65,7 @@ from cwarp_core.plan cimport (
     UUID_JAVA,
     UUID_NONE,
 )
+from cwarp_core.strings cimport put_hex
 from cwarp_core.utf8 cimport PLAIN, text_class
 
 # 1970-01-01 to 2000-01-01, PostgreSQL's epoch.

@@ -182,7 +182,7 @@ cdef void exact_digits_of_double(double x, Digits *d) noexcept nogil:
         else:
             step = 13 if -e > 13 else -e
             factor = 1
-            for i in range(step):
+            for _ in range(step):
                 factor *= 5
             e += step
         carry = 0
@@ -297,7 +297,9 @@ cdef int put_plain(Buffer *buf, const Digits *d) noexcept nogil:
     return OK
 
 
-cdef inline int put_exponent(Buffer *buf, const Digits *d, uint8_t letter, bint plus) noexcept nogil:
+cdef inline int put_exponent(
+    Buffer *buf, const Digits *d, uint8_t letter, bint plus
+) noexcept nogil:
     """d.ddd, the letter, and the exponent of the first digit."""
     cdef int power = d.count + d.exponent - 1
     if reserve(buf, d.count + 12) != OK:
@@ -416,9 +418,9 @@ cdef int put_numeric(Buffer *buf, const Digits *d, int scale) noexcept nogil:
     if reserve(buf, 2 * groups) != OK:
         return NOMEM
     place = -lead
-    for i in range(groups):
+    for _ in range(groups):
         value = 0
-        for total in range(4):
+        for _ in range(4):
             value *= 10
             if 0 <= place < d.count:
                 value += d.digit[place] - 48

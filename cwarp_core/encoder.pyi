@@ -1,4 +1,4 @@
-from typing import NamedTuple, final
+from typing import NamedTuple, Self, final
 
 from .plan import RowPlan
 from .reply import Reply
@@ -60,7 +60,7 @@ class BatchEncoder:
     the buffer whole and the document becomes a Reject; the others are untouched.
     """
 
-    def __init__(self, plan: RowPlan) -> None: ...
+    def __new__(cls, plan: RowPlan) -> Self: ...
     @property
     def plan(self) -> RowPlan: ...
     @property

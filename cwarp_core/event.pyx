@@ -1,6 +1,6 @@
 """The headers of change events, and where their documents lie in the reply."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
 from cwarp_core.bson cimport (

@@ -20,9 +20,10 @@ from cwarp_core.bson cimport (
 )
 from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte
 from cwarp_core.endian cimport load_u32
-from cwarp_core.jsontext cimport M_CANONICAL, put_json, put_json_string
+from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
 from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name
+from cwarp_core.strings cimport put_json_string
 from cwarp_core.utf8 cimport INVALID, text_class
 
 cdef struct Level:

@@ -14,6 +14,3 @@ cdef int put_json(
     Buffer *buf, int type, const uint8_t *value, size_t size, int mode, int depth,
     const uint8_t **fault,
 ) noexcept nogil
-cdef int put_json_string(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil
-cdef int put_hex(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil
-cdef int put_uuid(Buffer *buf, const uint8_t *p) noexcept nogil

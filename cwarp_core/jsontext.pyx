@@ -4,7 +4,7 @@ Nested documents are walked with a stack of their own, never by recursion, and e
 length is checked on the way, so that a value written here is a value that is sound.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cwarp_core.bson cimport (
@@ -21,7 +21,6 @@ from cwarp_core.bson cimport (
     T_DOUBLE,
     T_INT32,
     T_INT64,
-    T_MAXKEY,
     T_MINKEY,
     T_NULL,
     T_OBJECTID,
@@ -52,10 +51,9 @@ from cwarp_core.digits cimport (
     strip_zeros,
 )
 from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32
-from cwarp_core.utf8 cimport HIGH, INVALID, ONES, sequence, text_class
+from cwarp_core.strings cimport put_base64, put_hex, put_json_string, put_uuid
+from cwarp_core.utf8 cimport INVALID, text_class
 
-cdef const uint8_t *HEX = b"0123456789abcdef"
-cdef const uint8_t *BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 cdef struct Frame:
     Cursor cursor
@@ -66,135 +64,6 @@ cdef struct Frame:
 
 cdef inline int lit(Buffer *buf, const char *text, size_t size) noexcept nogil:
     return put(buf, text, size)
-
-
-cdef int put_hex(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
-    cdef size_t i
-    if reserve(buf, 2 * size) != OK:
-        return NOMEM
-    for i in range(size):
-        buf.data[buf.size + 2 * i] = HEX[p[i] >> 4]
-        buf.data[buf.size + 2 * i + 1] = HEX[p[i] & 15]
-    buf.size += 2 * size
-    return OK
-
-
-cdef int put_uuid(Buffer *buf, const uint8_t *p) noexcept nogil:
-    """8-4-4-4-12 lower-case hex digits."""
-    cdef int i
-    for i in range(16):
-        if i == 4 or i == 6 or i == 8 or i == 10:
-            if put_byte(buf, 45) != OK:
-                return NOMEM
-        if put_hex(buf, p + i, 1) != OK:
-            return NOMEM
-    return OK
-
-
-cdef int put_base64(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
-    cdef size_t i = 0
-    cdef uint8_t *out
-    cdef unsigned int v
-    if reserve(buf, (size + 2) // 3 * 4) != OK:
-        return NOMEM
-    out = buf.data + buf.size
-    while i < size:
-        v = <unsigned int>p[i] << 16
-        if i + 1 < size:
-            v |= <unsigned int>p[i + 1] << 8
-        if i + 2 < size:
-            v |= p[i + 2]
-        out[0] = BASE64[v >> 18]
-        out[1] = BASE64[(v >> 12) & 63]
-        out[2] = BASE64[(v >> 6) & 63] if i + 1 < size else 61
-        out[3] = BASE64[v & 63] if i + 2 < size else 61
-        out += 4
-        i += 3
-    buf.size = out - buf.data
-    return OK
-
-
-cdef int put_unfit_text(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
-    """A text that PostgreSQL cannot hold (U+0000, invalid UTF-8), byte for byte."""
-    if lit(buf, b'{"$text":{"base64":"', 20) != OK or put_base64(buf, p, size) != OK:
-        return NOMEM
-    return lit(buf, b'"}}', 3)
-
-
-cdef int put_json_string(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
-    """Validated and escaped in one pass, eight plain bytes at a time."""
-    cdef size_t start = buf.size
-    cdef size_t i = 0
-    cdef uint8_t *out
-    cdef uint64_t v
-    cdef uint8_t c
-    cdef int n
-    if reserve(buf, size + 2) != OK:
-        return NOMEM
-    out = buf.data + buf.size
-    out[0] = 34
-    out += 1
-    while i < size:
-        while size - i >= 8:
-            memcpy(&v, p + i, 8)
-            if (
-                v
-                | (v - <uint64_t>0x2020202020202020ULL)
-                | ((v ^ <uint64_t>0x2222222222222222ULL) - <uint64_t>ONES)
-                | ((v ^ <uint64_t>0x5C5C5C5C5C5C5C5CULL) - <uint64_t>ONES)
-            ) & <uint64_t>HIGH:
-                break
-            memcpy(out, &v, 8)
-            out += 8
-            i += 8
-        if i >= size:
-            break
-        c = p[i]
-        if c >= 0x80:
-            n = sequence(p + i, size - i)
-            if n == 0:
-                buf.size = start
-                return put_unfit_text(buf, p, size)
-            memcpy(out, p + i, n)
-            out += n
-            i += n
-        elif c >= 0x20 and c != 34 and c != 92:
-            out[0] = c
-            out += 1
-            i += 1
-        elif c == 0:
-            buf.size = start
-            return put_unfit_text(buf, p, size)
-        else:
-            # Only an escape takes more room than was reserved.
-            buf.size = out - buf.data
-            if reserve(buf, size - i + 8) != OK:
-                return NOMEM
-            out = buf.data + buf.size
-            out[0] = 92
-            out += 1
-            if c == 34 or c == 92:
-                out[0] = c
-            elif c == 8:
-                out[0] = 98
-            elif c == 9:
-                out[0] = 116
-            elif c == 10:
-                out[0] = 110
-            elif c == 12:
-                out[0] = 102
-            elif c == 13:
-                out[0] = 114
-            else:
-                memcpy(out, b"u00", 3)
-                out[3] = HEX[c >> 4]
-                out[4] = HEX[c & 15]
-                out += 4
-            out += 1
-            i += 1
-    out[0] = 34
-    buf.size = out + 1 - buf.data
-    return OK
 
 
 cdef int put_wrapped(Buffer *buf, const char *head, size_t size, int64_t x) noexcept nogil:

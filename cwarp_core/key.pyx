@@ -5,10 +5,8 @@ from libc.stdint cimport int64_t
 
 from cwarp_core.bson cimport (
     K_UUID,
-    T_ARRAY,
     T_BINARY,
     T_DECIMAL,
-    T_DOCUMENT,
     T_DOUBLE,
     T_INT32,
     T_INT64,
@@ -34,7 +32,8 @@ from cwarp_core.digits cimport (
     strip_zeros,
 )
 from cwarp_core.endian cimport load_double, load_i32, load_i64, store_64
-from cwarp_core.jsontext cimport M_KEY, put_hex, put_json, put_uuid
+from cwarp_core.jsontext cimport M_KEY, put_json
+from cwarp_core.strings cimport put_hex, put_uuid
 from cwarp_core.utf8 cimport PLAIN, text_class
 
 

@@ -1,4 +1,4 @@
-from typing import NamedTuple, final
+from typing import NamedTuple, Self, final
 
 from .reply import Reply
 
@@ -22,7 +22,7 @@ class Observation:
     path, never entered.
     """
 
-    def __init__(self, max_depth: int = 3) -> None: ...
+    def __new__(cls, max_depth: int = 3) -> Self: ...
     @property
     def documents(self) -> int: ...
     @property

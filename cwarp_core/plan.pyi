@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import NamedTuple, Self, final
 
 class PlanColumn(NamedTuple):
     """One destination column fed by one document path.
@@ -38,8 +38,8 @@ class RowPlan:
     outside 1..32.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         key: str,
         columns: Sequence[PlanColumn],
         *,
@@ -48,7 +48,7 @@ class RowPlan:
         legacy_uuid: str = "",
         on_misfit: str = "rescue",
         source_ts: bool = True,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def key(self) -> str: ...
     @property

@@ -5,9 +5,10 @@ from libc.string cimport memset
 
 from cwarp_core.bson cimport kind_names
 from cwarp_core.copybuf cimport OK, buffer_free
-from cwarp_core.jsontext cimport M_CANONICAL, M_PLAIN, put_json_string
+from cwarp_core.jsontext cimport M_CANONICAL, M_PLAIN
 from cwarp_core.key cimport encoding_names
 from cwarp_core.observe cimport MAX_LEVELS
+from cwarp_core.strings cimport put_json_string
 
 from typing import NamedTuple
 

@@ -68,6 +68,8 @@ def assert_same(
     assert all(d.subtype in subtypes[d.path, d.kind, d.column] for d in batch.drift)
     stored_whole = any(column.path == () for column in plan.columns)
     assert batch.rescued == sum(
-        count for (_, _, column), count in drift.items() if column >= 0 or not stored_whole
+        count
+        for (_, _, column), count in drift.items()
+        if column >= 0 or not stored_whole
     )
     return batch

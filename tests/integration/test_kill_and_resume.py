@@ -15,31 +15,28 @@ from pymongo.database import Database
 from command import command, environment, sync
 from engine_kit import SCHEMA, Shop, wait_until
 
-COPY_POINTS = [
-    "marker_read:1",
-    "ddl_before:1",
-    "ddl_after:2",
-    "tx_begin:2",
-    "mid_copy:1",
-    "copy_done:2",
-    "chunk_commit:1",
-    "commit_ok:3",
-    "handover:1",
-]
-STREAM_POINTS = [
-    "stream_open:1",
-    "batch_received:1",
-    "mid_decode:1",
-    "tx_begin:1",
-    "mid_copy:2",
-    "copy_done:1",
-    "merge_done:2",
-    "marker_updated:1",
-    "commit_sent:2",
-    "commit_ok:2",
-    "ddl_before:1",
-    "ddl_after:1",
-]
+pytestmark = pytest.mark.faults
+
+
+def points(always: str, thorough: str) -> list[Any]:
+    """Kill points, ``name:nth``; together the thorough ones take minutes."""
+    slow = pytest.mark.slow
+    return [
+        *always.split(),
+        *(pytest.param(point, marks=slow) for point in thorough.split()),
+    ]
+
+
+COPY_POINTS = points(
+    always="mid_copy:1 chunk_commit:1",
+    thorough="marker_read:1 ddl_before:1 ddl_after:2 tx_begin:2 copy_done:2"
+    " commit_ok:3 handover:1",
+)
+STREAM_POINTS = points(
+    always="mid_decode:1 ddl_after:1 marker_updated:1 commit_sent:2",
+    thorough="stream_open:1 batch_received:1 tx_begin:1 mid_copy:2 copy_done:1"
+    " merge_done:2 commit_ok:2 ddl_before:1",
+)
 
 
 @pytest.fixture
@@ -108,6 +105,7 @@ def test_killed_while_streaming(shop: Shop, point: str) -> None:
     assert later_seq > seq
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(shop: Shop) -> None:
     for point in ("mid_copy:1", "chunk_commit:2", "merge_done:1", "commit_ok:1"):
         write(shop)

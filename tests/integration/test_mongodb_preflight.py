@@ -115,9 +115,7 @@ def test_a_database_that_is_not_there_is_refused(mongo_uri: str) -> None:
     assert name in str(refused(mongo_uri, name))
 
 
-@pytest.mark.parametrize(
-    "uri", ["mongodb://u:ses@me@h:1/", "mongodb://h:port/", "mongodb://h/?ssl=maybe"]
-)
+@pytest.mark.parametrize("uri", ["mongodb://u:ses@me@h:1/", "mongodb://h:port/"])
 def test_an_uri_that_cannot_be_read_is_an_error_of_the_configuration(uri: str) -> None:
     with pytest.raises(ConfigError) as raised:
         make(uri, "shop")

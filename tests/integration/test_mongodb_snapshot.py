@@ -96,7 +96,9 @@ def test_the_plan_holds_every_id_once_whatever_its_type(
     mongo_db: Mongo, source: MongoSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [number if number % 2 else f"s{number}" for number in range(3000)]
-    mongo_db.mixed.insert_many([{"_id": value} for value in [*many, *ZOO[:4]]])
+    mongo_db.mixed.insert_many(
+        [{"_id": value} for value in [*many, *ZOO[:3], MaxKey()]]
+    )
     monkeypatch.setattr(snapshot, "CHUNK_DOCUMENTS", 500)
     plan = source.plan_chunks("mixed")
     assert len(plan) == 7

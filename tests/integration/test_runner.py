@@ -63,6 +63,7 @@ def test_a_stop_before_the_start_ends_it_cleanly(shop: Shop) -> None:
     assert shop.differences("orders") == []
 
 
+@pytest.mark.faults
 def test_broken_connections_to_postgresql_are_survived(shop: Shop) -> None:
     with shop.running() as run:
         for number in range(3):
@@ -78,6 +79,7 @@ def test_broken_connections_to_postgresql_are_survived(shop: Shop) -> None:
         wait_until(lambda: run.schema().connected, "it says so")
 
 
+@pytest.mark.faults
 def test_broken_connections_to_mongodb_are_survived(shop: Shop) -> None:
     with shop.running() as run:
         admin = shop.db.client.admin

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -21,9 +20,6 @@ from .line import Line
 from .progress import Counts, Phase
 from .shape import Shape
 from .tables import Tables
-
-#: Documents of updates are looked up so many ids at a time.
-LOOKUP_KEYS = 1000
 
 
 class Encoded(Struct, frozen=True):
@@ -80,7 +76,7 @@ class _Part:
         for event in changes.last.values():
             self._sort(event, deleted, unknown)
         self._deletes, self._impossible = _key_texts(deleted, shape.table.key)
-        self._found = list(self._looked_up(unknown, cluster_time))
+        self._found = self._lookup(unknown, cluster_time)
         self._missing = len(unknown) - sum(len(reply) for reply in self._found)
         self._table, self._rows = self._encoded()
 
@@ -97,14 +93,12 @@ class _Part:
         else:
             unknown.append(key)
 
-    def _looked_up(self, keys: Sequence[bytes], after: ClusterTime) -> Iterator[Reply]:
-        for start in range(0, len(keys), LOOKUP_KEYS):
-            some = keys[start : start + LOOKUP_KEYS]
-            yield from self._line.retry(partial(self._lookup, some, after))
-
     def _lookup(self, keys: Sequence[bytes], after: ClusterTime) -> list[Reply]:
+        line, collection = self._line, self._shape.collection
+        if not keys:
+            return []
         # A list, so that a retry never gives a document twice.
-        return list(self._line.source.lookup(self._shape.collection, keys, after))
+        return line.retry(lambda: list(line.source.lookup(collection, keys, after)))
 
     def _encoded(self) -> tuple[Table, EncodedBatch]:
         table = self._shape.table

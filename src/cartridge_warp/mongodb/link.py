@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -17,6 +18,7 @@ from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.read_preferences import ReadPreference, read_pref_mode_from_name
 from pymongo.read_preferences import make_read_preference as preference
 from pymongo.server_description import ServerDescription
+from pymongo.uri_parser import split_options
 
 from ..config import SourceSettings
 from ..errors import ConfigError
@@ -88,6 +90,7 @@ class Link:
         milliseconds = int(settings.connection_timeout * 1000)
         self._selector = _Selector()
         try:
+            _check_options(settings.connection_string)
             self.client: Client = MongoClient(
                 settings.connection_string,
                 connect=False,
@@ -97,7 +100,7 @@ class Link:
                 socketTimeoutMS=_SOCKET_MS,
                 server_selector=self._selector,
             )
-        except (InvalidURI, ConfigurationError, ValueError) as error:
+        except (InvalidURI, ConfigurationError, ValueError, OSError) as error:
             # The driver's words may quote the password.
             raise ConfigError(
                 "source.connection_string is not a MongoDB URI "
@@ -170,6 +173,26 @@ class Link:
 
     def close(self) -> None:
         self.client.close()
+
+
+def _check_options(uri: str) -> None:
+    """Refuse the options of a URI that the driver would only warn about.
+
+    Its words name an option, and are shown unless the query may be part of a password
+    that should have been written as %XX.
+    """
+    query = urlsplit(uri).query
+    try:
+        if query:
+            split_options(query, warn=False)
+    except (ConfigurationError, ValueError, OSError) as error:
+        if "@" in query:
+            raise
+        words = str(error).partition(". Did you mean")[0]
+        raise ConfigError(
+            f"source.connection_string has an option that is not usable: {words}",
+            hint="correct it or take it out",
+        ) from None
 
 
 def majority(after: ClusterTime) -> dict[str, Any]:

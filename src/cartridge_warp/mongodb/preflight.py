@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 _MIN_WIRE = 9
 _COMMAND_NOT_FOUND = 59
 
+#: MongoDB's own databases, and how many others a hint names.
+_OWN = frozenset({"admin", "config", "local"})
+_SHOWN = 10
+
 
 def check(link: Link) -> SourceIdentity:
     """Raise PreconditionError for the first thing that is missing."""
@@ -43,7 +47,8 @@ def _check_server(hello: dict[str, Any], version: str) -> None:
         return
     if "setName" not in hello:
         raise PreconditionError(
-            "the server is a standalone, which keeps no history to follow",
+            "the server is a standalone and no member of a replica set: "
+            "it keeps no history to follow",
             hint="restart it with --replSet rs0 and run rs.initiate() once",
         )
     if not hello.get("isWritablePrimary"):
@@ -60,8 +65,20 @@ def _check_database(link: Link) -> None:
         raise PreconditionError(
             f"the database {link.name} does not exist, or has no collection",
             hint="check the database's name (capital letters count), or make a "
-            "collection in it",
+            f"collection in it{_databases(link)}",
         )
+
+
+def _databases(link: Link) -> str:
+    """Which databases there are, for a hint; nothing when the user may not know."""
+    command = {"listDatabases": 1, "nameOnly": True, "authorizedDatabases": True}
+    try:
+        listed = link.ask(command, admin=True)["databases"]
+    except SourceError:
+        return ""
+    names = sorted(each["name"] for each in listed if each["name"] not in _OWN)
+    shown = ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])])
+    return f"; there are: {shown}" if shown else ""
 
 
 def _precondition(link: Link, error: SourceError) -> PreconditionError:
@@ -69,7 +86,9 @@ def _precondition(link: Link, error: SourceError) -> PreconditionError:
     cause = error.__cause__
     code = cause.code if isinstance(cause, OperationFailure) else None
     if code in CREDENTIALS:
-        return PreconditionError("MongoDB refused the credentials", hint=error.hint)
+        return PreconditionError(
+            "authentication failed: MongoDB refused the credentials", hint=error.hint
+        )
     if code == UNAUTHORIZED:
         return PreconditionError(
             f"the user may not read or follow the database {link.name}",

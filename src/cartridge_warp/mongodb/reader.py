@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from bson.int64 import Int64
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from cwarp_core import Reply
 
@@ -48,9 +48,15 @@ class RawCursor:
         )
 
     def _run(self, command: Command) -> Reply:
-        raw = self._link.command(
-            command, session=self._session, pin=self._pin, primary=self._primary
-        )
+        try:
+            raw = self._link.command(
+                command, session=self._session, pin=self._pin, primary=self._primary
+            )
+        except ConnectionFailure:
+            # To tell a server that is away would take another whole timeout; it frees
+            # an idle cursor by itself.
+            self._id = 0
+            raise
         reply = Reply(raw)
         self._id = reply.cursor_id
         return reply

@@ -25,6 +25,9 @@ CHUNK_BYTES = 64 << 20
 #: Ids sampled for each chunk, so that chunks come out nearly equal.
 _SAMPLES_A_CHUNK = 20
 
+#: From 5 % of a collection on, ``$sample`` reads all of it; so never more than 4 %.
+_SAMPLED_OF = 25
+
 #: Documents of a snapshot's first reply, and at most of a later one.
 _FIRST_BATCH = 500
 _MAX_BATCH = 5000
@@ -88,8 +91,9 @@ def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
     )
     inner: list[bytes] = []
     if chunks > 1:
+        size = min(chunks * _SAMPLES_A_CHUNK, max(documents // _SAMPLED_OF, 1))
         pipeline: list[dict[str, Any]] = [
-            {"$sample": {"size": chunks * _SAMPLES_A_CHUNK}},
+            {"$sample": {"size": size}},
             {"$group": {"_id": "$_id"}},
             {"$sort": _BY_ID},
         ]
@@ -113,9 +117,11 @@ def snapshot(
     """The committed documents of a chunk in ``_id`` order, read from now on.
 
     ``min`` and ``max`` are bounds of the index, so that every id, of whatever type,
-    lies in exactly one range; ``$gte`` would hold ids of one type alone. The server
-    refuses bounds with nothing between them, which an open end and the end of the
-    order are to it.
+    lies in exactly one range; ``$gte`` would hold ids of one type alone.
+
+    The ends of the order need care (seen on 6.0). Bounds with nothing between them
+    are refused. With ``min`` alone an ordinary collection leaves MaxKey out and a
+    clustered one does not, so MaxKey is always read by itself.
     """
     if chunk.upper == _MIN_KEY:
         return
@@ -124,20 +130,22 @@ def snapshot(
         "hint": _BY_ID,
         "sort": _BY_ID,
         "batchSize": _FIRST_BATCH,
+        "readConcern": majority(link.newest_time()),
     }
-    if chunk.lower == _MAX_KEY:
-        command["filter"] = _by_key(_MAX_KEY)
-    elif chunk.lower is not None:
-        command["min"] = _by_key(chunk.lower)
-    if chunk.upper is not None:
-        command["max"] = _by_key(chunk.upper)
 
     def batch(reply: Reply) -> int:
         fitting = batch_bytes * len(reply) // max(reply.nbytes, 1)
         return min(max(fitting, 1), _MAX_BATCH)
 
-    command["readConcern"] = majority(link.newest_time())
-    yield from replies(link, command, batch=batch)
+    bounds: dict[str, Any] = {}
+    if chunk.lower is not None:
+        bounds["min"] = _by_key(chunk.lower)
+    if chunk.upper is not None or chunk.lower is not None:
+        bounds["max"] = _by_key(chunk.upper or _MAX_KEY)
+    if chunk.lower != _MAX_KEY:
+        yield from replies(link, {**command, **bounds}, batch=batch)
+    if chunk.lower is not None and chunk.upper is None:
+        yield from replies(link, {**command, "filter": _by_key(_MAX_KEY)})
 
 
 def lookup(

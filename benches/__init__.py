@@ -1,0 +1,1 @@
+"""Measurements: each figure beside its twins, taken in the same run."""
