@@ -179,6 +179,8 @@ def _report(
             f" {meter.judged(rate, 'at least 4', rate / slow >= 4)}.",
             f"Peak RSS {whole.rss_mib:.0f} MiB at {documents:,} documents;"
             f" {meter.judged(whole.rss_mib, 'under 200', whole.rss_mib < 200)}.",
+            "A sync waits up to a second for the stream to be idle before it ends, so"
+            " our rate is uncertain by that second: take many documents.",
             "Wall time moves with whatever else the machine does; CPU seconds and the"
             " ratios of one run are what to compare.",
         ],

@@ -98,7 +98,7 @@ def _medium(rng: random.Random, index: int) -> dict[str, Any]:
         },
         "items": [_item(rng) for _ in range(rng.randint(1, 4))],
         "channel": rng.choice(("web", "shop", "phone")),
-        "note": _text(rng, 24) if rng.random() < 0.8 else None,
+        "note": _text(rng, 40) if rng.random() < 0.8 else None,
         "discount": rng.random() if rng.random() < 0.8 else None,
         "reference": f"{rng.getrandbits(128):032x}",
     }

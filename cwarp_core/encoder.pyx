@@ -159,7 +159,8 @@ cdef class BatchEncoder:
         self.misfits[index * KINDS + kind_of(&e)] += 1
         if note_drift(&self.walk, -1 - index, kind_of(&e)) != OK:
             return NOMEM
-        self.misfit_subtype[index] = e.value[4] if e.type == T_BINARY else 0
+        if e.type == T_BINARY:
+            self.misfit_subtype[index] = e.value[4]
         self.any_misfit = True
         self.walk.rescued += 1
         if put_byte(&self.walk.extra, 44) != OK:

@@ -170,9 +170,10 @@ def test_a_sync_is_seen_from_outside_and_drains_on_sigterm(
                     return float(line.split()[-1])
             return None
 
-        labels = f'database="{shop.name}",schema="shop",table="orders"'
-        copied = f'records_processed_total{{{labels},operation="copy"}}'
-        upserts = f'records_processed_total{{{labels},operation="upsert"}}'
+        # Labels come in alphabetical order.
+        labels = f'database="{shop.name}",operation="%s",schema="shop",table="orders"'
+        copied = f"records_processed_total{{{labels % 'copy'}}}"
+        upserts = f"records_processed_total{{{labels % 'upsert'}}}"
         until(lambda: figure(copied) == 500, "the copy in /metrics")
         shop.orders.insert_many([{"_id": n, "total": 1} for n in range(1000, 1010)])
         until(lambda: figure(upserts) == 10, "the inserts in /metrics")
