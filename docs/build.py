@@ -205,7 +205,10 @@ def types_page() -> str:
             "that comes later and does not fit its column changes nothing: it is kept "
             "in `_cwarp_extra`, under its path, in canonical Extended JSON. The same "
             "form stands there beside a cell that alone would not tell what the value "
-            "was, for example a number in a `text` column.",
+            "was, for example a number in a `text` column. Numbers in a wider number "
+            "column and values in a JSON column have no such form beside them: in "
+            "`json_mode: plain` a date, a UUID or an ObjectId reads like a string "
+            "there, and `json_mode: canonical` keeps the kinds apart.",
         ]
     )
 
