@@ -27,6 +27,7 @@ cdef extern from *:
     uint64_t CWARP_BE64(uint64_t x) nogil
     # The width given here only ranks it above the other integers; C knows the truth.
     ctypedef unsigned long long u128 "cwarp_u128"
+    int __builtin_ctzll(unsigned long long x) nogil
 
 
 cdef inline uint32_t load_u32(const uint8_t *p) noexcept nogil:
@@ -68,4 +69,10 @@ cdef inline void store_32(uint8_t *p, uint32_t x) noexcept nogil:
 
 cdef inline void store_64(uint8_t *p, uint64_t x) noexcept nogil:
     x = CWARP_BE64(x)
+    memcpy(p, &x, 8)
+
+
+cdef inline void store_word(uint8_t *p, uint64_t x) noexcept nogil:
+    """What ``load_u64`` loaded, byte for byte."""
+    x = CWARP_LE64(x)
     memcpy(p, &x, 8)

@@ -4,7 +4,8 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from cwarp_core.copybuf cimport NOMEM, OK, put, put_byte, reserve
-from cwarp_core.utf8 cimport HIGH, ONES, sequence
+from cwarp_core.endian cimport load_u64, store_word
+from cwarp_core.utf8 cimport HIGH, ONES, first_byte, load_short, sequence
 
 cdef const uint8_t *HEX = b"0123456789abcdef"
 cdef const uint8_t *BASE64 = (
@@ -65,77 +66,93 @@ cdef int put_unfit_text(Buffer *buf, const uint8_t *p, size_t size) noexcept nog
     return put(buf, b'"}}', 3)
 
 
+cdef inline uint64_t escaped(uint64_t v) noexcept nogil:
+    """High bits from the first byte JSON does not take as it is, or that is not ASCII."""
+    return (
+        v
+        | (v - <uint64_t>0x2020202020202020ULL)
+        | ((v ^ <uint64_t>0x2222222222222222ULL) - <uint64_t>ONES)
+        | ((v ^ <uint64_t>0x5C5C5C5C5C5C5C5CULL) - <uint64_t>ONES)
+    ) & <uint64_t>HIGH
+
+
 cdef int put_json_string(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
     """Validated and escaped in one pass, eight plain bytes at a time."""
     cdef size_t start = buf.size
     cdef size_t i = 0
     cdef uint8_t *out
-    cdef uint64_t v
-    cdef uint8_t c
+    cdef uint64_t v, flags
     cdef int n
-    if reserve(buf, size + 2) != OK:
+    # Words are stored whole, so up to seven bytes more than the text's are touched.
+    if reserve(buf, size + 9) != OK:
         return NOMEM
     out = buf.data + buf.size
     out[0] = 34
     out += 1
     while i < size:
-        while size - i >= 8:
-            memcpy(&v, p + i, 8)
-            if (
-                v
-                | (v - <uint64_t>0x2020202020202020ULL)
-                | ((v ^ <uint64_t>0x2222222222222222ULL) - <uint64_t>ONES)
-                | ((v ^ <uint64_t>0x5C5C5C5C5C5C5C5CULL) - <uint64_t>ONES)
-            ) & <uint64_t>HIGH:
+        if size - i >= 8:
+            v = load_u64(p + i)
+            flags = escaped(v)
+            store_word(out, v)
+            if flags == 0:
+                out += 8
+                i += 8
+                continue
+        else:
+            v = load_short(p + i, size - i)
+            flags = escaped(v)
+            store_word(out, v)
+            if flags == 0:
+                out += size - i
                 break
-            memcpy(out, &v, 8)
-            out += 8
-            i += 8
-        if i >= size:
-            break
-        c = p[i]
-        if c >= 0x80:
-            n = sequence(p + i, size - i)
-            if n == 0:
-                buf.size = start
-                return put_unfit_text(buf, p, size)
-            memcpy(out, p + i, n)
-            out += n
-            i += n
-        elif c >= 0x20 and c != 34 and c != 92:
-            out[0] = c
-            out += 1
-            i += 1
-        elif c == 0:
+        n = <int>first_byte(flags)
+        out += n
+        i += n
+        if p[i] >= 0x80:
+            while True:
+                n = sequence(p + i, size - i)
+                if n == 0:
+                    buf.size = start
+                    return put_unfit_text(buf, p, size)
+                memcpy(out, p + i, n)
+                out += n
+                i += n
+                if i == size or p[i] < 0x80:
+                    break
+        elif p[i] == 0:
             buf.size = start
             return put_unfit_text(buf, p, size)
         else:
             # Only an escape takes more room than was reserved.
             buf.size = out - buf.data
-            if reserve(buf, size - i + 8) != OK:
+            if reserve(buf, size - i + 14) != OK:
                 return NOMEM
             out = buf.data + buf.size
-            out[0] = 92
-            out += 1
-            if c == 34 or c == 92:
-                out[0] = c
-            elif c == 8:
-                out[0] = 98
-            elif c == 9:
-                out[0] = 116
-            elif c == 10:
-                out[0] = 110
-            elif c == 12:
-                out[0] = 102
-            elif c == 13:
-                out[0] = 114
-            else:
-                memcpy(out, b"u00", 3)
-                out[3] = HEX[c >> 4]
-                out[4] = HEX[c & 15]
-                out += 4
-            out += 1
+            out += put_escape(out, p[i])
             i += 1
     out[0] = 34
     buf.size = out + 1 - buf.data
     return OK
+
+
+cdef int put_escape(uint8_t *out, uint8_t c) noexcept nogil:
+    """A backslash, and what stands for this byte; returns how many bytes that took."""
+    out[0] = 92
+    if c == 34 or c == 92:
+        out[1] = c
+    elif c == 8:
+        out[1] = 98
+    elif c == 9:
+        out[1] = 116
+    elif c == 10:
+        out[1] = 110
+    elif c == 12:
+        out[1] = 102
+    elif c == 13:
+        out[1] = 114
+    else:
+        memcpy(out + 1, b"u00", 3)
+        out[4] = HEX[c >> 4]
+        out[5] = HEX[c & 15]
+        return 6
+    return 2
