@@ -5,11 +5,12 @@ never added to a pointer first, so that no length can overflow.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr
 
 from cwarp_core.copybuf cimport CORRUPT, OK
-from cwarp_core.endian cimport load_i32
+from cwarp_core.endian cimport load_i32, load_u64
+from cwarp_core.utf8 cimport HIGH, ONES, first_byte
 
 # Documents, arrays and scopes open at once, the root included (the server's own cap).
 cdef enum:
@@ -83,8 +84,26 @@ cdef inline int open_document(Cursor *cur, const uint8_t *p, size_t left) noexce
 
 cdef inline int read_value(Cursor *cur, Element *e) noexcept nogil:
     """The value of an element whose name has just been read."""
+    cdef size_t left = cur.end - cur.at
+    cdef int32_t length
     e.value = cur.at
-    if value_size(e.type, cur.at, cur.end - cur.at, &e.size) != OK:
+    # The types that most values have, in line; the rest behind a call.
+    if e.type == T_STRING:
+        if left < 5:
+            return CORRUPT
+        length = load_i32(cur.at)
+        if length < 1 or <size_t>length > left - 4 or cur.at[3 + length] != 0:
+            return CORRUPT
+        e.size = 4 + <size_t>length
+    elif e.type == T_INT32:
+        if left < 4:
+            return CORRUPT
+        e.size = 4
+    elif e.type == T_DOUBLE or e.type == T_INT64 or e.type == T_DATE:
+        if left < 8:
+            return CORRUPT
+        e.size = 8
+    elif value_size(e.type, cur.at, left, &e.size) != OK:
         return CORRUPT
     cur.at += e.size
     return OK
@@ -93,8 +112,16 @@ cdef inline int read_value(Cursor *cur, Element *e) noexcept nogil:
 cdef inline int read_name(Cursor *cur, Element *e) noexcept nogil:
     """Type and name of the next element; the caller has seen that ``at < end``."""
     cdef const uint8_t *stop
+    cdef uint64_t v, zeros
     e.type = cur.at[0]
     e.name = cur.at + 1
+    if cur.end - e.name >= 8:
+        v = load_u64(e.name)
+        zeros = (v - <uint64_t>ONES) & ~v & <uint64_t>HIGH
+        if zeros:
+            e.name_size = first_byte(zeros)
+            cur.at = e.name + e.name_size + 1
+            return OK
     stop = <const uint8_t *>memchr(e.name, 0, cur.end - e.name)
     if stop == NULL:
         return CORRUPT

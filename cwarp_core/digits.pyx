@@ -6,6 +6,7 @@ Decimal128: IEEE 754-2008 binary integer decimal, as the BSON specification fixe
 Numeric: PostgreSQL's ``numeric_recv`` (src/backend/utils/adt/numeric.c).
 """
 
+from libc.math cimport fabs
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
@@ -24,6 +25,12 @@ cdef enum:
     NUMERIC_NAN = 0xC000
     NUMERIC_INFINITY = 0xD000
     NUMERIC_MINUS_INFINITY = 0xF000
+
+cdef const uint8_t *PAIRS = (
+    b"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    b"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    b"8081828384858687888990919293949596979899"
+)
 
 cdef uint64_t power_high[POWER_MAX - POWER_MIN + 1]
 cdef uint64_t power_low[POWER_MAX - POWER_MIN + 1]
@@ -99,15 +106,29 @@ cdef uint64_t shortest(uint64_t fraction, int biased, int *exponent) noexcept no
     return s + round_up
 
 
+cdef inline int length_of(uint64_t x) noexcept nogil:
+    """How many decimal digits x has; 0 for zero."""
+    cdef int n = 0
+    while x >= 10000:
+        x = x // 10000
+        n += 4
+    if x >= 100:
+        return n + (4 if x >= 1000 else 3)
+    if x >= 10:
+        return n + 2
+    return n + (x != 0)
+
+
 cdef inline int text_of(uint64_t x, uint8_t *out) noexcept nogil:
     """Decimal digits of x, most significant first; returns how many (0 for zero)."""
-    cdef uint8_t scratch[20]
-    cdef int n = 0
-    while x:
-        scratch[19 - n] = <uint8_t>(48 + x % 10)
-        x = x // 10
-        n += 1
-    memcpy(out, scratch + 20 - n, n)
+    cdef int n = length_of(x)
+    cdef int at = n
+    while at >= 2:
+        at -= 2
+        memcpy(out + at, PAIRS + 2 * (x % 100), 2)
+        x = x // 100
+    if at:
+        out[0] = <uint8_t>(48 + x)
     return n
 
 
@@ -146,9 +167,22 @@ cdef void digits_of_double(double x, Digits *d) noexcept nogil:
     """Shortest round-trip digits, without trailing zeros."""
     cdef uint64_t fraction
     cdef int biased
-    if open_double(x, d, &fraction, &biased):
-        d.count = text_of(shortest(fraction, biased, &d.exponent), d.digit)
-        strip_zeros(d)
+    cdef uint64_t scaled
+    if not open_double(x, d, &fraction, &biased):
+        return
+    # Amounts and other numbers of few places, most doubles there are: up to fifteen
+    # digits belong to one double alone, so digits that read back are the shortest.
+    if 1e-4 <= fabs(x) < 1e11:
+        scaled = <uint64_t>(fabs(x) * 1e4 + 0.5)
+        if <double>scaled / 1e4 == fabs(x):
+            d.exponent = -4
+            while scaled % 10 == 0:
+                scaled = scaled // 10
+                d.exponent += 1
+            d.count = text_of(scaled, d.digit)
+            return
+    d.count = text_of(shortest(fraction, biased, &d.exponent), d.digit)
+    strip_zeros(d)
 
 
 cdef void exact_digits_of_double(double x, Digits *d) noexcept nogil:
@@ -243,20 +277,17 @@ cdef void digits_of_decimal128(const uint8_t *p, Digits *d) noexcept nogil:
 
 
 cdef int put_int(Buffer *buf, int64_t x) noexcept nogil:
-    cdef uint8_t scratch[20]
     cdef uint64_t u = <uint64_t>0 - <uint64_t>x if x < 0 else <uint64_t>x
-    cdef int n
     if reserve(buf, 21) != OK:
         return NOMEM
     if x < 0:
         buf.data[buf.size] = 45
         buf.size += 1
-    n = text_of(u, scratch)
-    if n == 0:
-        scratch[0] = 48
-        n = 1
-    memcpy(buf.data + buf.size, scratch, n)
-    buf.size += n
+    if u < 10:
+        buf.data[buf.size] = <uint8_t>(48 + u)
+        buf.size += 1
+    else:
+        buf.size += text_of(u, buf.data + buf.size)
     return OK
 
 

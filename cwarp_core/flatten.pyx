@@ -4,8 +4,6 @@ Documents of one collection mostly share their field order, so the field that fo
 last time is tried first (one compare); the hash table answers the rest.
 """
 
-from libc.string cimport memcmp
-
 from cwarp_core.bson cimport (
     K_EMPTY,
     T_BINARY,
@@ -22,7 +20,7 @@ from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte
 from cwarp_core.endian cimport load_u32
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
-from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name
+from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name, same_bytes
 from cwarp_core.strings cimport put_json_string
 from cwarp_core.utf8 cimport INVALID, text_class
 
@@ -32,31 +30,52 @@ cdef struct Level:
     int32_t last             # field matched last, -1 before the first
 
 
-cdef inline int32_t find(
-    RowPlan plan, Walk *walk, Level *level, const Element *e
+cdef inline int32_t expected(
+    RowPlan plan, Walk *walk, Level *level, Element *e
 ) noexcept nogil:
-    """The field of this name in this node, or -1. Learns the order as it goes."""
+    """The field that followed last time, or the one after it, if it is next; or -1.
+
+    One compare tells the name and its end. The cursor moves only when it is found.
+    """
     cdef const Field *field
-    cdef int32_t at, index
-    cdef uint32_t place, mask
+    cdef int32_t index
+    cdef int attempt
     if level.last >= 0:
         index = walk.follows[level.last]
     else:
         index = plan.nodes[level.node].first
-    if index >= 0:
+    for attempt in range(2):
+        if index < 0:
+            return -1
         field = &plan.fields[index]
-        if field.size == e.name_size and memcmp(field.name, e.name, e.name_size) == 0:
+        if field.size + 1 < <size_t>(level.cursor.end - level.cursor.at) and same_bytes(
+            level.cursor.at + 1, field.name, field.size + 1
+        ):
+            e.type = level.cursor.at[0]
+            e.name = level.cursor.at + 1
+            e.name_size = field.size
+            level.cursor.at += field.size + 2
             level.last = index
             return index
-    mask = plan.nodes[level.node].mask
-    at = plan.nodes[level.node].table
-    place = hash_name(e.name, e.name_size) & mask
+        index = walk.follows[index]
+    return -1
+
+
+cdef int32_t look_up(
+    RowPlan plan, Walk *walk, Level *level, const Element *e
+) noexcept nogil:
+    """The field of this name in this node, or -1. Learns the order as it goes."""
+    cdef const Field *field
+    cdef int32_t index
+    cdef uint32_t mask = plan.nodes[level.node].mask
+    cdef int32_t at = plan.nodes[level.node].table
+    cdef uint32_t place = hash_name(e.name, e.name_size) & mask
     while True:
         index = plan.buckets[at + <int32_t>place]
         if index < 0:
             return -1
         field = &plan.fields[index]
-        if field.size == e.name_size and memcmp(field.name, e.name, e.name_size) == 0:
+        if field.size == e.name_size and same_bytes(field.name, e.name, e.name_size):
             if level.last >= 0:
                 walk.follows[level.last] = index
             level.last = index
@@ -162,14 +181,16 @@ cdef int flatten(
             level = &stack[depth - 1]
             continue
         walk.fault = level.cursor.at
-        if read_name(&level.cursor, &e) != OK:
-            return CORRUPT
+        index = expected(plan, walk, level, &e) if level.node >= 0 else -1
+        if index < 0:
+            if read_name(&level.cursor, &e) != OK:
+                return CORRUPT
+            if level.node >= 0:
+                index = look_up(plan, walk, level, &e)
         field = NULL
-        if level.node >= 0:
-            index = find(plan, walk, level, &e)
-            if index >= 0:
-                field = &plan.fields[index]
-        if field == NULL and text_class(e.name, e.name_size) == INVALID:
+        if index >= 0:
+            field = &plan.fields[index]
+        elif text_class(e.name, e.name_size) == INVALID:
             return CORRUPT
         if read_value(&level.cursor, &e) != OK:
             return CORRUPT
