@@ -51,21 +51,21 @@ cdef int value_size(uint8_t kind, const uint8_t *p, size_t left, size_t *size) n
     cdef Cursor scope
     if kind == T_STRING or kind == T_CODE or kind == T_SYMBOL:
         return string_size(p, left, size)
-    if kind == T_INT32:
+    elif kind == T_INT32:
         return fixed(4, left, size)
-    if kind == T_DOUBLE or kind == T_INT64 or kind == T_DATE or kind == T_TIMESTAMP:
+    elif kind == T_DOUBLE or kind == T_INT64 or kind == T_DATE or kind == T_TIMESTAMP:
         return fixed(8, left, size)
-    if kind == T_OBJECTID:
+    elif kind == T_OBJECTID:
         return fixed(12, left, size)
-    if kind == T_BOOL:
+    elif kind == T_BOOL:
         if left < 1 or p[0] > 1:
             return CORRUPT
         size[0] = 1
         return OK
-    if kind == T_NULL or kind == T_UNDEFINED or kind == T_MINKEY or kind == T_MAXKEY:
+    elif kind == T_NULL or kind == T_UNDEFINED or kind == T_MINKEY or kind == T_MAXKEY:
         size[0] = 0
         return OK
-    if kind == T_DOCUMENT or kind == T_ARRAY:
+    elif kind == T_DOCUMENT or kind == T_ARRAY:
         if left < 5:
             return CORRUPT
         length = load_i32(p)
@@ -73,9 +73,9 @@ cdef int value_size(uint8_t kind, const uint8_t *p, size_t left, size_t *size) n
             return CORRUPT
         size[0] = <size_t>length
         return OK
-    if kind == T_DECIMAL:
+    elif kind == T_DECIMAL:
         return fixed(16, left, size)
-    if kind == T_BINARY:
+    elif kind == T_BINARY:
         if left < 5:
             return CORRUPT
         length = load_i32(p)
@@ -86,7 +86,7 @@ cdef int value_size(uint8_t kind, const uint8_t *p, size_t left, size_t *size) n
             return CORRUPT
         size[0] = 5 + <size_t>length
         return OK
-    if kind == T_REGEX:
+    elif kind == T_REGEX:
         stop = <const uint8_t *>memchr(p, 0, left)
         if stop == NULL:
             return CORRUPT
@@ -96,12 +96,12 @@ cdef int value_size(uint8_t kind, const uint8_t *p, size_t left, size_t *size) n
             return CORRUPT
         size[0] = stop - p + 1
         return OK
-    if kind == T_DBPOINTER:
+    elif kind == T_DBPOINTER:
         if string_size(p, left, &a) != OK or left - a < 12:
             return CORRUPT
         size[0] = a + 12
         return OK
-    if kind == T_CODE_SCOPE:
+    elif kind == T_CODE_SCOPE:
         # int32 total, string, document; the three must agree exactly.
         if left < 14:
             return CORRUPT

@@ -6,6 +6,7 @@ Wire forms: PostgreSQL's ``*_recv`` functions (src/backend/utils/adt).
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from cwarp_core.bson cimport (
     K_UUID,
@@ -218,33 +219,33 @@ cdef int put_value(
     fault[0] = slot.value
     if type == C_TEXT:
         return stored(put_text(buf, slot), column, kind)
-    if type == C_DOUBLE:
+    elif type == C_DOUBLE:
         if slot.type == T_DOUBLE:
             return put_cell_64(buf, load_u64(slot.value))
         if slot.type == T_INT32:
             return put_double_cell(buf, load_i32(slot.value))
         return MISFIT
-    if type == C_INTEGER:
+    elif type == C_INTEGER:
         if slot.type == T_INT32:
             return put_cell_32(buf, load_u32(slot.value))
         return MISFIT
-    if type == C_BIGINT:
+    elif type == C_BIGINT:
         if slot.type == T_INT32:
             return put_cell_64(buf, <uint64_t><int64_t>load_i32(slot.value))
         if slot.type == T_INT64:
             return put_cell_64(buf, load_u64(slot.value))
         return MISFIT
-    if type == C_NUMERIC:
+    elif type == C_NUMERIC:
         return put_number(buf, slot)
-    if type == C_TIMESTAMPTZ:
+    elif type == C_TIMESTAMPTZ:
         return stored(put_time(buf, slot), column, kind)
-    if type == C_BOOLEAN:
+    elif type == C_BOOLEAN:
         if slot.type != T_BOOL:
             return MISFIT
         return stored(put_cell(buf, slot.value, 1), column, kind)
-    if type == C_UUID:
+    elif type == C_UUID:
         return stored(put_uuid_cell(buf, slot, kind, legacy_uuid), column, kind)
-    if type == C_BYTEA:
+    elif type == C_BYTEA:
         if slot.type != T_BINARY:
             return MISFIT
         skip = 9 if slot.value[4] == 2 else 5
@@ -255,4 +256,6 @@ cdef int put_value(
 
 
 cdef inline int put_double_cell(Buffer *buf, double x) noexcept nogil:
-    return put_cell_64(buf, (<uint64_t *>&x)[0])
+    cdef uint64_t bits
+    memcpy(&bits, &x, 8)
+    return put_cell_64(buf, bits)

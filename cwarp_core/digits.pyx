@@ -167,15 +167,18 @@ cdef void digits_of_double(double x, Digits *d) noexcept nogil:
     """Shortest round-trip digits, without trailing zeros."""
     cdef uint64_t fraction
     cdef int biased
-    cdef uint64_t scaled
+    cdef int64_t scaled
     if not open_double(x, d, &fraction, &biased):
         return
     # Amounts and other numbers of few places, most doubles there are: up to fifteen
     # digits belong to one double alone, so digits that read back are the shortest.
     if 1e-4 <= fabs(x) < 1e11:
-        scaled = <uint64_t>(fabs(x) * 1e4 + 0.5)
+        scaled = <int64_t>(fabs(x) * 1e4 + 0.5)
         if <double>scaled / 1e4 == fabs(x):
             d.exponent = -4
+            if scaled % 100 == 0:
+                scaled = scaled // 100
+                d.exponent = -2
             while scaled % 10 == 0:
                 scaled = scaled // 10
                 d.exponent += 1

@@ -59,7 +59,6 @@ cdef struct Frame:
     Cursor cursor
     bint is_array
     bint is_scope
-    bint first
 
 
 cdef inline int lit(Buffer *buf, const char *text, size_t size) noexcept nogil:
@@ -277,12 +276,15 @@ cdef int put_json(
     ``depth``: documents open above this value. On CORRUPT ``fault`` is where.
     """
     cdef Frame stack[MAX_NESTING]
-    cdef Frame *top
+    cdef Frame *top = &stack[0]
+    cdef Cursor cur
     cdef Element e
     cdef const uint8_t *inner
     cdef int level = -1
     cdef int scope = MAX_NESTING
+    cdef bint first = True
     cdef int status
+    cur.at = cur.end = NULL
     e.type = <uint8_t>type
     e.value = value
     e.size = size
@@ -296,19 +298,21 @@ cdef int put_json(
                 status = put_json_string(buf, e.value + 8, inner - e.value - 9)
                 if status != OK or lit(buf, b',"$scope":', 10) != OK:
                     return NOMEM
+            if level >= 0:
+                top.cursor = cur
             level += 1
             fault[0] = inner
             if level + depth >= MAX_NESTING:
                 return CORRUPT
             top = &stack[level]
-            if open_document(&top.cursor, inner, e.value + e.size - inner) != OK:
+            if open_document(&cur, inner, e.value + e.size - inner) != OK:
                 return CORRUPT
             top.is_array = e.type == T_ARRAY
             top.is_scope = e.type == T_CODE_SCOPE
             if top.is_scope and level < scope:
                 # Code is data of a program: what it closes over stays canonical.
                 scope = level
-            top.first = True
+            first = True
             if put_byte(buf, 91 if top.is_array else 123) != OK:
                 return NOMEM
         elif put_leaf(
@@ -316,23 +320,27 @@ cdef int put_json(
         ) != OK:
             return NOMEM
         # Close what has ended, then go to the next element.
-        while level >= 0 and stack[level].cursor.at == stack[level].cursor.end:
-            if put_byte(buf, 93 if stack[level].is_array else 125) != OK:
+        while cur.at == cur.end:
+            if level < 0:
+                return OK
+            if put_byte(buf, 93 if top.is_array else 125) != OK:
                 return NOMEM
-            if stack[level].is_scope and put_byte(buf, 125) != OK:
+            if top.is_scope and put_byte(buf, 125) != OK:
                 return NOMEM
             if level == scope:
                 scope = MAX_NESTING
             level -= 1
-        if level < 0:
-            return OK
-        top = &stack[level]
-        fault[0] = top.cursor.at
-        if next_element(&top.cursor, &e) != OK:
+            if level < 0:
+                return OK
+            first = False
+            top = &stack[level]
+            cur = top.cursor
+        fault[0] = cur.at
+        if next_element(&cur, &e) != OK:
             return CORRUPT
-        if not top.first and put_byte(buf, 44) != OK:
+        if not first and put_byte(buf, 44) != OK:
             return NOMEM
-        top.first = False
+        first = False
         # An array's own field names are not kept, but they must be text too.
         if text_class(e.name, e.name_size) == INVALID:
             return CORRUPT
