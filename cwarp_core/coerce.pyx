@@ -48,6 +48,7 @@ from cwarp_core.digits cimport (
     put_double,
     put_int,
     put_numeric,
+    put_small_numeric,
 )
 from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32, load_u64
 from cwarp_core.jsontext cimport put_json
@@ -117,6 +118,22 @@ cdef int put_number(Buffer *buf, const Slot *s) noexcept nogil:
     cdef Digits d
     cdef size_t start
     cdef bint minus_zero
+    cdef uint64_t high
+    cdef int scale
+    if s.type == T_DECIMAL:
+        # An amount: 16 digits at most, 12 of them at most behind the point.
+        high = load_u64(s.value + 8)
+        scale = 6176 - <int>((high >> 49) & 0x3FFF)
+        if (high & 0x1FFFFFFFFFFFFULL) == 0 and 0 <= scale <= 12:
+            if 0 < load_u64(s.value) < 10000000000000000ULL:
+                if begin_cell(buf, &start) != OK:
+                    return NOMEM
+                if put_small_numeric(
+                    buf, load_u64(s.value), scale, (high >> 63) != 0
+                ) != OK:
+                    return NOMEM
+                end_cell(buf, start)
+                return OK
     if s.type == T_INT32:
         digits_of_int(load_i32(s.value), &d)
     elif s.type == T_INT64:

@@ -7,11 +7,11 @@ Numeric: PostgreSQL's ``numeric_recv`` (src/backend/utils/adt/numeric.c).
 """
 
 from libc.math cimport fabs
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from cwarp_core.copybuf cimport NOMEM, OK, put_16, reserve
-from cwarp_core.endian cimport load_u64, u128
+from cwarp_core.endian cimport load_u64, store_16, u128
 
 cdef enum:
     POWER_MIN = -292
@@ -415,6 +415,40 @@ cdef int put_decimal128(Buffer *buf, const Digits *d) noexcept nogil:
     if d.exponent <= 0 and power >= -6:
         return put_plain(buf, d)
     return put_exponent(buf, d, 69, True)
+
+
+cdef int put_small_numeric(
+    Buffer *buf, uint64_t coefficient, int scale, bint negative
+) noexcept nogil:
+    """``numeric`` of coefficient / 10^scale; 0 < coefficient < 10^16, scale 0 to 12."""
+    cdef uint16_t group[5]
+    cdef int behind = (scale + 3) // 4
+    cdef int count = 0
+    cdef int first = 0
+    cdef int i
+    cdef uint8_t *out
+    if reserve(buf, 18) != OK:
+        return NOMEM
+    # Groups of four digits line up with the point.
+    for i in range(4 * behind - scale):
+        coefficient *= 10
+    while coefficient:
+        group[count] = <uint16_t>(coefficient % 10000)
+        coefficient = coefficient // 10000
+        count += 1
+    while group[first] == 0:
+        first += 1
+    out = buf.data + buf.size
+    store_16(out, <uint16_t>(count - first))
+    store_16(out + 2, <uint16_t>(count - behind - 1))
+    store_16(out + 4, NUMERIC_NEGATIVE if negative else NUMERIC_POSITIVE)
+    store_16(out + 6, <uint16_t>scale)
+    out += 8
+    for i in range(count - 1, first - 1, -1):
+        store_16(out, group[i])
+        out += 2
+    buf.size = out - buf.data
+    return OK
 
 
 cdef int put_numeric(Buffer *buf, const Digits *d, int scale) noexcept nogil:

@@ -12,6 +12,7 @@ from cwarp_core.bson cimport (
     T_DOCUMENT,
     T_NULL,
     Element,
+    check_document,
     kind_names,
     kind_of,
 )
@@ -279,6 +280,15 @@ cdef class BatchEncoder:
             status = self.put_cells(source_ts)
         if status == OK and self.out.size - start > MAX_ROW:
             status = TOO_LARGE
+        # Values that were not written have not been looked into, and a broken document
+        # is told as one, whatever else is wrong with it.
+        if (
+            status == MISSING_ID
+            or status == KEY_KIND
+            or status == MISFIT
+            or (status == OK and self.walk.duplicate_keys != duplicates)
+        ) and check_document(data, size, False, &self.walk.fault) != OK:
+            status = CORRUPT
         if status != OK:
             self.out.size = start
             self.walk.rescued = rescued

@@ -206,21 +206,21 @@ cdef int put_leaf(
     """Any value that holds no other value."""
     if type == T_STRING:
         return put_json_string(buf, p + 4, size - 5)
-    if type == T_INT32:
+    elif type == T_INT32:
         if mode == M_CANONICAL:
             return put_wrapped(buf, b'{"$numberInt":"', 15, load_i32(p))
         return put_int(buf, load_i32(p))
-    if type == T_INT64:
+    elif type == T_INT64:
         if mode == M_CANONICAL:
             return put_wrapped(buf, b'{"$numberLong":"', 16, load_i64(p))
         return put_int(buf, load_i64(p))
-    if type == T_DOUBLE:
+    elif type == T_DOUBLE:
         return put_double_json(buf, load_double(p), mode)
-    if type == T_BOOL:
+    elif type == T_BOOL:
         return lit(buf, b"true", 4) if p[0] else lit(buf, b"false", 5)
-    if type == T_NULL:
+    elif type == T_NULL:
         return lit(buf, b"null", 4)
-    if type == T_OBJECTID:
+    elif type == T_OBJECTID:
         if mode == M_PLAIN:
             if put_byte(buf, 34) != OK or put_hex(buf, p, 12) != OK:
                 return NOMEM
@@ -228,13 +228,13 @@ cdef int put_leaf(
         if lit(buf, b'{"$oid":"', 9) != OK or put_hex(buf, p, 12) != OK:
             return NOMEM
         return lit(buf, b'"}', 2)
-    if type == T_DATE:
+    elif type == T_DATE:
         return put_date(buf, load_i64(p), mode)
-    if type == T_DECIMAL:
+    elif type == T_DECIMAL:
         return put_decimal_json(buf, p, mode)
-    if type == T_BINARY:
+    elif type == T_BINARY:
         return put_binary_json(buf, p, size, mode)
-    if type == T_TIMESTAMP:
+    elif type == T_TIMESTAMP:
         if lit(buf, b'{"$timestamp":{"t":', 19) != OK:
             return NOMEM
         if put_int(buf, load_u32(p + 4)) != OK or lit(buf, b',"i":', 5) != OK:
@@ -242,7 +242,7 @@ cdef int put_leaf(
         if put_int(buf, load_u32(p)) != OK:
             return NOMEM
         return lit(buf, b"}}", 2)
-    if type == T_SYMBOL:
+    elif type == T_SYMBOL:
         if mode == M_PLAIN:
             return put_json_string(buf, p + 4, size - 5)
         if lit(buf, b'{"$symbol":', 11) != OK:
@@ -250,19 +250,19 @@ cdef int put_leaf(
         if put_json_string(buf, p + 4, size - 5) != OK:
             return NOMEM
         return put_byte(buf, 125)
-    if type == T_CODE:
+    elif type == T_CODE:
         if lit(buf, b'{"$code":', 9) != OK:
             return NOMEM
         if put_json_string(buf, p + 4, size - 5) != OK:
             return NOMEM
         return put_byte(buf, 125)
-    if type == T_REGEX:
+    elif type == T_REGEX:
         return put_regex_json(buf, p, size)
-    if type == T_DBPOINTER:
+    elif type == T_DBPOINTER:
         return put_dbpointer_json(buf, p, size)
-    if type == T_UNDEFINED:
+    elif type == T_UNDEFINED:
         return lit(buf, b'{"$undefined":true}', 19)
-    if type == T_MINKEY:
+    elif type == T_MINKEY:
         return lit(buf, b'{"$minKey":1}', 13)
     return lit(buf, b'{"$maxKey":1}', 13)
 
