@@ -163,27 +163,33 @@ cdef inline bint open_double(double x, Digits *d, uint64_t *fraction, int *biase
     return biased[0] != 0 or fraction[0] != 0
 
 
+cdef inline uint64_t ten_thousandths(double x) noexcept nogil:
+    """10,000 x, when that says all of a positive x; else 0.
+
+    Amounts and other numbers of few places, most doubles there are. Up to fifteen
+    digits belong to one double alone, so digits that read back are the shortest.
+    """
+    cdef int64_t scaled
+    if 1e-4 <= x < 1e11:
+        scaled = <int64_t>(x * 1e4 + 0.5)
+        if <double>scaled / 1e4 == x:
+            return <uint64_t>scaled
+    return 0
+
+
 cdef void digits_of_double(double x, Digits *d) noexcept nogil:
     """Shortest round-trip digits, without trailing zeros."""
     cdef uint64_t fraction
     cdef int biased
-    cdef int64_t scaled
+    cdef uint64_t scaled
     if not open_double(x, d, &fraction, &biased):
         return
-    # Amounts and other numbers of few places, most doubles there are: up to fifteen
-    # digits belong to one double alone, so digits that read back are the shortest.
-    if 1e-4 <= fabs(x) < 1e11:
-        scaled = <int64_t>(fabs(x) * 1e4 + 0.5)
-        if <double>scaled / 1e4 == fabs(x):
-            d.exponent = -4
-            if scaled % 100 == 0:
-                scaled = scaled // 100
-                d.exponent = -2
-            while scaled % 10 == 0:
-                scaled = scaled // 10
-                d.exponent += 1
-            d.count = text_of(scaled, d.digit)
-            return
+    scaled = ten_thousandths(fabs(x))
+    if scaled:
+        d.exponent = -4
+        d.count = text_of(scaled, d.digit)
+        strip_zeros(d)
+        return
     d.count = text_of(shortest(fraction, biased, &d.exponent), d.digit)
     strip_zeros(d)
 
@@ -355,6 +361,32 @@ cdef inline int put_exponent(
     return put_int(buf, power)
 
 
+cdef int put_amount(Buffer *buf, uint64_t scaled, bint negative) noexcept nogil:
+    """scaled / 10,000 with at least one place after the point, and no zeros too many."""
+    cdef uint32_t places = <uint32_t>(scaled % 10000)
+    cdef int used = 4
+    cdef uint8_t *out
+    if reserve(buf, 24) != OK:
+        return NOMEM
+    out = buf.data + buf.size
+    if negative:
+        out[0] = 45
+        out += 1
+    scaled = scaled // 10000
+    if scaled < 10:
+        out[0] = <uint8_t>(48 + scaled)
+        out += 1
+    else:
+        out += text_of(scaled, out)
+    out[0] = 46
+    memcpy(out + 1, PAIRS + 2 * (places // 100), 2)
+    memcpy(out + 3, PAIRS + 2 * (places % 100), 2)
+    while used > 1 and out[used] == 48:
+        used -= 1
+    buf.size = out + 1 + used - buf.data
+    return OK
+
+
 cdef int put_double(Buffer *buf, double x) noexcept nogil:
     """Shortest digits, always with ``.`` or ``e``. NaN, Infinity and -0.0 by name.
 
@@ -363,6 +395,9 @@ cdef int put_double(Buffer *buf, double x) noexcept nogil:
     """
     cdef Digits d
     cdef int power
+    cdef uint64_t scaled = ten_thousandths(fabs(x))
+    if scaled:
+        return put_amount(buf, scaled, x < 0)
     digits_of_double(x, &d)
     if d.special == NAN:
         return put_name(buf, b"NaN", 3)

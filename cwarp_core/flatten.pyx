@@ -17,7 +17,7 @@ from cwarp_core.bson cimport (
     read_value,
 )
 from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte
-from cwarp_core.endian cimport load_u32
+from cwarp_core.endian cimport load_u32, load_u64
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
 from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name, same_bytes
@@ -31,44 +31,49 @@ cdef struct Level:
 
 
 cdef inline int32_t expected(
-    RowPlan plan, Walk *walk, Level *level, Element *e
+    const Field *fields, const int32_t *follows, int32_t index, Cursor *cur, Element *e
 ) noexcept nogil:
-    """The field that followed last time, or the one after it, if it is next; or -1.
+    """This field, or the one after it, if it is next; or -1.
 
     One compare tells the name and its end. The cursor moves only when it is found.
     """
     cdef const Field *field
-    cdef int32_t index
+    cdef size_t left = cur.end - cur.at
+    cdef const uint8_t *name = cur.at + 1
     cdef int attempt
-    if level.last >= 0:
-        index = walk.follows[level.last]
-    else:
-        index = plan.nodes[level.node].first
     for attempt in range(2):
         if index < 0:
             return -1
-        field = &plan.fields[index]
-        if field.size + 1 < <size_t>(level.cursor.end - level.cursor.at) and same_bytes(
-            level.cursor.at + 1, field.name, field.size + 1
-        ):
-            e.type = level.cursor.at[0]
-            e.name = level.cursor.at + 1
-            e.name_size = field.size
-            level.cursor.at += field.size + 2
-            level.last = index
-            return index
-        index = walk.follows[index]
-    return -1
+        field = &fields[index]
+        if left > 8:
+            if (load_u64(name) ^ field.head) & field.mask == 0 and (
+                field.size < 8
+                or (
+                    field.size + 1 < left
+                    and same_bytes(name + 8, field.name + 8, field.size - 7)
+                )
+            ):
+                break
+        elif field.size + 1 < left and same_bytes(name, field.name, field.size + 1):
+            break
+        index = follows[index]
+    else:
+        return -1
+    e.type = cur.at[0]
+    e.name = name
+    e.name_size = field.size
+    cur.at = name + field.size + 1
+    return index
 
 
 cdef int32_t look_up(
-    RowPlan plan, Walk *walk, Level *level, const Element *e
+    RowPlan plan, Walk *walk, int32_t node, int32_t last, const Element *e
 ) noexcept nogil:
     """The field of this name in this node, or -1. Learns the order as it goes."""
     cdef const Field *field
     cdef int32_t index
-    cdef uint32_t mask = plan.nodes[level.node].mask
-    cdef int32_t at = plan.nodes[level.node].table
+    cdef uint32_t mask = plan.nodes[node].mask
+    cdef int32_t at = plan.nodes[node].table
     cdef uint32_t place = hash_name(e.name, e.name_size) & mask
     while True:
         index = plan.buckets[at + <int32_t>place]
@@ -76,9 +81,8 @@ cdef int32_t look_up(
             return -1
         field = &plan.fields[index]
         if field.size == e.name_size and same_bytes(field.name, e.name, e.name_size):
-            if level.last >= 0:
-                walk.follows[level.last] = index
-            level.last = index
+            if last >= 0:
+                walk.follows[last] = index
             return index
         place = (place + 1) & mask
 
@@ -159,40 +163,47 @@ cdef int flatten(
     cdef Level stack[MAX_LEVELS]
     cdef Name names[MAX_LEVELS]
     cdef Element e
-    cdef Level *level = &stack[0]
+    cdef Cursor cur
     cdef Slot *slot
     cdef const Field *field
+    cdef const Field *fields = plan.fields
     cdef int depth = 1
+    cdef int32_t node = 0
+    cdef int32_t last = -1
     cdef int32_t index
     cdef int status
     cdef bint enter
     walk.fault = data
     if size < 5 or load_u32(data) != size:
         return CORRUPT
-    if open_document(&level.cursor, data, size) != OK:
+    if open_document(&cur, data, size) != OK:
         return CORRUPT
-    level.node = 0
-    level.last = -1
     while True:
-        if level.cursor.at == level.cursor.end:
+        if cur.at == cur.end:
             depth -= 1
             if depth == 0:
                 return OK
-            level = &stack[depth - 1]
+            cur = stack[depth].cursor
+            node = stack[depth].node
+            last = stack[depth].last
             continue
-        walk.fault = level.cursor.at
-        index = expected(plan, walk, level, &e) if level.node >= 0 else -1
+        walk.fault = cur.at
+        index = -1
+        if node >= 0:
+            index = walk.follows[last] if last >= 0 else plan.nodes[node].first
+            index = expected(fields, walk.follows, index, &cur, &e)
         if index < 0:
-            if read_name(&level.cursor, &e) != OK:
+            if read_name(&cur, &e) != OK:
                 return CORRUPT
-            if level.node >= 0:
-                index = look_up(plan, walk, level, &e)
+            if node >= 0:
+                index = look_up(plan, walk, node, last, &e)
         field = NULL
         if index >= 0:
-            field = &plan.fields[index]
+            field = &fields[index]
+            last = index
         elif text_class(e.name, e.name_size) == INVALID:
             return CORRUPT
-        if read_value(&level.cursor, &e) != OK:
+        if read_value(&cur, &e) != OK:
             return CORRUPT
         names[depth - 1].text = e.name
         names[depth - 1].size = e.name_size
@@ -216,9 +227,11 @@ cdef int flatten(
             if status != OK:
                 return status
         else:
-            level = &stack[depth]
+            stack[depth].cursor = cur
+            stack[depth].node = node
+            stack[depth].last = last
             depth += 1
-            if open_document(&level.cursor, e.value, e.size) != OK:
+            if open_document(&cur, e.value, e.size) != OK:
                 return CORRUPT
-            level.node = field.node if field != NULL else -1
-            level.last = -1
+            node = field.node if field != NULL else -1
+            last = -1

@@ -35,6 +35,8 @@ cdef enum:
 cdef struct Field:
     const uint8_t *name      # with a NUL behind it, as BSON has it
     size_t size
+    uint64_t head            # the first eight bytes of name and NUL,
+    uint64_t mask            # and which of them count
     int32_t slot
     int32_t node
     bint whole

@@ -156,6 +156,11 @@ cdef class RowPlan:
                 self.names.append(name)
                 self.fields[field].name = name
                 self.fields[field].size = len(name)
+                head = (name + bytes(8))[:8]
+                self.fields[field].head = int.from_bytes(head, "little")
+                self.fields[field].mask = 0xFFFFFFFFFFFFFFFFULL
+                if len(name) < 7:
+                    self.fields[field].mask >>= 8 * (7 - len(name))
                 self.fields[field].slot = slot
                 self.fields[field].node = -1 if child is None else numbers[id(child)]
                 self.fields[field].whole = slot >= 0 and self.column[<int>slot].type in (
