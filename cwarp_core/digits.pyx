@@ -465,7 +465,7 @@ cdef int put_small_numeric(
     if reserve(buf, 18) != OK:
         return NOMEM
     # Groups of four digits line up with the point.
-    for i in range(4 * behind - scale):
+    for _ in range(4 * behind - scale):
         coefficient *= 10
     while coefficient:
         group[count] = <uint16_t>(coefficient % 10000)

@@ -1,5 +1,6 @@
 """The headers of change events, and where their documents lie in the reply."""
 
+cimport cython
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
@@ -17,7 +18,7 @@ from cwarp_core.bson cimport (
 )
 from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_u64
-from cwarp_core.reply cimport Reply, named, text_of
+from cwarp_core.reply cimport Reply, key_of, named, text_of
 
 cdef struct Span:
     const uint8_t *start
@@ -28,6 +29,10 @@ cdef inline bytes bytes_of(Span span):
     return span.start[: span.size] if span.start != NULL else None
 
 
+# No cycle can run through an event, so the collector needs not look at it.
+@cython.final
+@cython.no_gc
+@cython.freelist(1024)
 cdef class ChangeEvent:
     """The header of one change event. Holds its reply; documents are copied on demand."""
 
@@ -77,28 +82,49 @@ cdef class _Names:
         return self.text
 
 
-cdef int member(const Element *document, const char *name, Element *found) noexcept nogil:
-    """The member of this name; 1 found, 0 absent, -1 broken."""
+cdef inline bint key_element(const Element *document, Element *found) noexcept nogil:
+    """The ``_id`` of a documentKey; type 0 when it has none. False: broken."""
     cdef Cursor cur
+    found.type = 0
     if open_document(&cur, document.value, document.size) != OK:
-        return -1
+        return False
     while cur.at < cur.end:
         if next_element(&cur, found) != OK:
-            return -1
-        if named(found, name):
-            return 1
-    return 0
+            return False
+        if named(found, b"_id"):
+            return True
+    found.type = 0
+    return True
+
+
+cdef inline bint namespace_of(
+    const Element *document, Element *database, Element *collection
+) noexcept nogil:
+    """``db`` and ``coll``; type 0 for one that is absent or no string. False: broken."""
+    cdef Cursor cur
+    cdef Element e
+    database.type = collection.type = 0
+    if open_document(&cur, document.value, document.size) != OK:
+        return False
+    while cur.at < cur.end:
+        if next_element(&cur, &e) != OK:
+            return False
+        if e.type == T_STRING and named(&e, b"db"):
+            database[0] = e
+        elif e.type == T_STRING and named(&e, b"coll"):
+            collection[0] = e
+    return True
 
 
 def parse_events(Reply reply not None):
     """The change events of a reply, in order. Raises CorruptBSON."""
     cdef Py_ssize_t i
     cdef Cursor cur
-    cdef Element e, part
+    cdef Element e, part, coll
     cdef ChangeEvent event
     cdef Span lsid
     cdef Span number
-    cdef int found
+    cdef bint sound
     cdef _Names operation = _Names(), database = _Names(), collection = _Names()
     events = []
     for i in range(reply.count):
@@ -108,36 +134,34 @@ def parse_events(Reply reply not None):
         event.cluster_time = 0
         event.nbytes = reply.sizes[i]
         lsid.start = number.start = NULL
-        found = 0
         if open_document(&cur, reply.data + reply.offsets[i], reply.sizes[i]) != OK:
             raise corrupt(reply.offsets[i])
         while cur.at < cur.end:
             if next_element(&cur, &e) != OK:
                 raise corrupt(cur.at - reply.data)
             if e.type == T_DOCUMENT:
+                sound = True
                 if named(&e, b"_id"):
                     event.token_span = Span(e.value, e.size)
                 elif named(&e, b"fullDocument"):
                     event.document_span = Span(e.value, e.size)
                 elif named(&e, b"documentKey"):
-                    found = member(&e, b"_id", &part)
-                    if found == 1:
-                        event.key = bytes((part.type,)) + part.value[: part.size]
+                    sound = key_element(&e, &part)
+                    if sound and part.type:
+                        event.key = key_of(&part)
                 elif named(&e, b"ns"):
-                    found = member(&e, b"db", &part)
-                    if found == 1 and part.type == T_STRING:
+                    sound = namespace_of(&e, &part, &coll)
+                    if sound and part.type:
                         event.database = database.get(&part, reply.data)
-                    if found >= 0:
-                        found = member(&e, b"coll", &part)
-                    if found == 1 and part.type == T_STRING:
-                        event.collection = collection.get(&part, reply.data)
+                    if sound and coll.type:
+                        event.collection = collection.get(&coll, reply.data)
                 elif named(&e, b"lsid"):
                     lsid = Span(e.value, e.size)
                 elif named(&e, b"to"):
-                    found = member(&e, b"coll", &part)
-                    if found == 1 and part.type == T_STRING:
-                        event.to_collection = text_of(&part, reply.data)
-                if found < 0:
+                    sound = namespace_of(&e, &part, &coll)
+                    if sound and coll.type:
+                        event.to_collection = text_of(&coll, reply.data)
+                if not sound:
                     raise corrupt(e.value - reply.data)
             elif e.type == T_STRING and named(&e, b"operationType"):
                 event.operation = operation.get(&e, reply.data)

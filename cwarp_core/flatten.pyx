@@ -40,8 +40,7 @@ cdef inline int32_t expected(
     cdef const Field *field
     cdef size_t left = cur.end - cur.at
     cdef const uint8_t *name = cur.at + 1
-    cdef int attempt
-    for attempt in range(2):
+    for _ in range(2):
         if index < 0:
             return -1
         field = &fields[index]

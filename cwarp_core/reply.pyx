@@ -1,7 +1,6 @@
 """One raw reply to ``find``, ``aggregate`` or ``getMore``, cut into its documents."""
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, strlen
 
 from cwarp_core.bson cimport (
     T_ARRAY,
@@ -19,10 +18,6 @@ from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_i64, load_u32, load_u64
 
 from cwarp_core.bson import CorruptBSON
-
-
-cdef bint named(const Element *e, const char *name) noexcept nogil:
-    return e.name_size == strlen(name) and memcmp(e.name, name, e.name_size) == 0
 
 
 cdef str text_of(const Element *e, const uint8_t *start):
@@ -137,7 +132,7 @@ cdef class Reply:
             if next_element(&cur, &e) != OK:
                 return None
             if named(&e, b"_id"):
-                return bytes((e.type,)) + e.value[: e.size]
+                return key_of(&e)
         return None
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from .. import logs, registry
+from .. import logs, memory, registry
 from ..config import SchemaSettings, Settings
 from ..errors import WarpError
 from . import pipeline
@@ -26,6 +26,7 @@ def run(settings: Settings, *, once: bool, progress: Progress, stop: StopSignal)
     Several run in a thread each; one that fails is logged and never stops another,
     and the highest of their exit codes is returned. The caller has installed ``stop``.
     """
+    memory.settle()
     if len(settings.schemas) == 1:
         line = _line(settings, settings.schemas[0], progress, stop)
         with logs.context(schema=line.schema.name):
