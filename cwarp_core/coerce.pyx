@@ -47,11 +47,10 @@ from cwarp_core.digits cimport (
     put_decimal128,
     put_double,
     put_int,
-    put_numeric,
-    put_small_numeric,
 )
 from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32, load_u64
 from cwarp_core.jsontext cimport put_json
+from cwarp_core.numeric cimport put_numeric, put_small_numeric
 from cwarp_core.plan cimport (
     C_BIGINT,
     C_BOOLEAN,

@@ -34,7 +34,3 @@ cdef int put_int(Buffer *buf, int64_t x) noexcept nogil
 cdef int put_double(Buffer *buf, double x) noexcept nogil
 cdef int put_decimal128(Buffer *buf, const Digits *d) noexcept nogil
 cdef int put_plain(Buffer *buf, const Digits *d) noexcept nogil
-cdef int put_small_numeric(
-    Buffer *buf, uint64_t coefficient, int scale, bint negative
-) noexcept nogil
-cdef int put_numeric(Buffer *buf, const Digits *d, int scale) noexcept nogil

@@ -1,30 +1,22 @@
-"""Doubles, integers and decimal128 as decimal digits, as text and as ``numeric``.
+"""Doubles, integers and decimal128 as decimal digits and as text.
 
 Shortest digits of a double: Schubfach (R. Giulietti, "The Schubfach way to render
 doubles", 2020). Its table of powers of ten is computed at import with exact integers.
 Decimal128: IEEE 754-2008 binary integer decimal, as the BSON specification fixes it.
-Numeric: PostgreSQL's ``numeric_recv`` (src/backend/utils/adt/numeric.c).
 """
 
 from libc.math cimport fabs
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
-from cwarp_core.copybuf cimport NOMEM, OK, put_16, reserve
-from cwarp_core.endian cimport load_u64, store_16, u128
+from cwarp_core.copybuf cimport NOMEM, OK, reserve
+from cwarp_core.endian cimport load_u64, u128
 
 cdef enum:
     POWER_MIN = -292
     POWER_MAX = 324
     EXACT_LIMBS = 128        # base 10^9: 1,152 digits, more than any double has
     LIMB = 1000000000
-
-cdef enum:
-    NUMERIC_POSITIVE = 0x0000
-    NUMERIC_NEGATIVE = 0x4000
-    NUMERIC_NAN = 0xC000
-    NUMERIC_INFINITY = 0xD000
-    NUMERIC_MINUS_INFINITY = 0xF000
 
 cdef const uint8_t *PAIRS = (
     b"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
@@ -450,83 +442,3 @@ cdef int put_decimal128(Buffer *buf, const Digits *d) noexcept nogil:
     if d.exponent <= 0 and power >= -6:
         return put_plain(buf, d)
     return put_exponent(buf, d, 69, True)
-
-
-cdef int put_small_numeric(
-    Buffer *buf, uint64_t coefficient, int scale, bint negative
-) noexcept nogil:
-    """``numeric`` of coefficient / 10^scale; 0 < coefficient < 10^16, scale 0 to 12."""
-    cdef uint16_t group[5]
-    cdef int behind = (scale + 3) // 4
-    cdef int count = 0
-    cdef int first = 0
-    cdef int i
-    cdef uint8_t *out
-    if reserve(buf, 18) != OK:
-        return NOMEM
-    # Groups of four digits line up with the point.
-    for _ in range(4 * behind - scale):
-        coefficient *= 10
-    while coefficient:
-        group[count] = <uint16_t>(coefficient % 10000)
-        coefficient = coefficient // 10000
-        count += 1
-    while group[first] == 0:
-        first += 1
-    out = buf.data + buf.size
-    store_16(out, <uint16_t>(count - first))
-    store_16(out + 2, <uint16_t>(count - behind - 1))
-    store_16(out + 4, NUMERIC_NEGATIVE if negative else NUMERIC_POSITIVE)
-    store_16(out + 6, <uint16_t>scale)
-    out += 8
-    for i in range(count - 1, first - 1, -1):
-        store_16(out, group[i])
-        out += 2
-    buf.size = out - buf.data
-    return OK
-
-
-cdef int put_numeric(Buffer *buf, const Digits *d, int scale) noexcept nogil:
-    """The binary numeric: int16 ndigits, weight, sign, dscale, base-10000 digits.
-
-    ``scale``: digits shown after the point; zero never has a sign in PostgreSQL.
-    """
-    cdef int sign, lead, total, groups, i, place, value, weight, point
-    if reserve(buf, 8) != OK:
-        return NOMEM
-    if d.special != FINITE or d.count == 0:
-        sign = NUMERIC_POSITIVE
-        if d.special == NAN:
-            sign = NUMERIC_NAN
-        elif d.special == INFINITE:
-            sign = NUMERIC_MINUS_INFINITY if d.negative else NUMERIC_INFINITY
-        put_16(buf, 0)
-        put_16(buf, 0)
-        put_16(buf, sign)
-        return put_16(buf, 0 if d.special != FINITE else scale)
-    point = d.count + d.exponent
-    # Weight of the first group: ceil(point / 4) - 1, for either sign of point.
-    weight = (point + 3) // 4 - 1 if point > 0 else -((-point) // 4) - 1
-    lead = (weight + 1) * 4 - point
-    total = lead + d.count
-    groups = (total + 3) // 4
-    i = d.count
-    while i > 0 and d.digit[i - 1] == 48:
-        i -= 1
-    groups = (lead + i + 3) // 4
-    put_16(buf, groups)
-    put_16(buf, weight)
-    put_16(buf, NUMERIC_NEGATIVE if d.negative else NUMERIC_POSITIVE)
-    put_16(buf, scale)
-    if reserve(buf, 2 * groups) != OK:
-        return NOMEM
-    place = -lead
-    for _ in range(groups):
-        value = 0
-        for _ in range(4):
-            value *= 10
-            if 0 <= place < d.count:
-                value += d.digit[place] - 48
-            place += 1
-        put_16(buf, value)
-    return OK

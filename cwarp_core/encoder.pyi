@@ -1,5 +1,6 @@
 from typing import NamedTuple, Self, final
 
+from .event import ChangeEvent
 from .plan import RowPlan
 from .reply import Reply
 
@@ -71,5 +72,8 @@ class BatchEncoder:
         """Encode every document of the reply; return the number of rows made."""
     def add_document(self, document: bytes, source_ts: int) -> bool:
         """Encode one document; False when it was rejected."""
+    def add_events(self, events: list[ChangeEvent]) -> int:
+        """Encode the document of each event that has one, at the event's cluster
+        time, from where the reply has it; return the number of rows made."""
     def take(self) -> EncodedBatch:
         """Everything since the last take; the encoder is empty afterwards."""

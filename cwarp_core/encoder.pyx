@@ -1,7 +1,7 @@
 """BatchEncoder: raw documents in, COPY BINARY rows out, the GIL released once a batch."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from cwarp_core.bson cimport (
@@ -33,6 +33,7 @@ from cwarp_core.copybuf cimport (
     put_cell_64,
     put_null,
 )
+from cwarp_core.event cimport ChangeEvent
 from cwarp_core.flatten cimport Note, Walk, flatten, note_drift
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.key cimport canonical_key, put_key
@@ -100,6 +101,12 @@ cdef inline int subtype_of(int kind, int seen) noexcept:
     if kind == K_UUID_LEGACY:
         return 3
     return seen if kind == T_BINARY else 0
+
+
+cdef struct Dated:
+    const uint8_t *data
+    size_t size
+    uint64_t time
 
 
 cdef class BatchEncoder:
@@ -345,6 +352,37 @@ cdef class BatchEncoder:
         if status != OK:
             self.reject(data, size, status)
         return status == OK
+
+    def add_events(self, list events not None):
+        """Encode the document of each event at its cluster time; the number of rows."""
+        cdef Py_ssize_t before = self.rows
+        cdef Py_ssize_t count = len(events)
+        cdef Py_ssize_t used = 0
+        cdef Py_ssize_t i
+        cdef ChangeEvent event
+        cdef int status
+        cdef Dated *dated = <Dated *>malloc(count * sizeof(Dated) + 1)
+        if dated == NULL:
+            raise MemoryError
+        try:
+            for event in events:
+                if event is None:
+                    raise TypeError("events holds None")
+                if event.document_span.start != NULL:
+                    dated[used] = Dated(
+                        event.document_span.start, event.document_span.size, event.time
+                    )
+                    used += 1
+            with nogil:
+                for i in range(used):
+                    self.documents += 1
+                    status = self.encode(dated[i].data, dated[i].size, dated[i].time)
+                    if status != OK:
+                        with gil:
+                            self.reject(dated[i].data, dated[i].size, status)
+        finally:
+            free(dated)
+        return self.rows - before
 
     def take(self):
         """Everything since the last take; the encoder is empty afterwards."""

@@ -32,6 +32,9 @@ class ChangeEvent:
     def document(self) -> bytes | None:
         """``fullDocument``, or None when the event carries none."""
     @property
+    def has_document(self) -> bool:
+        """Whether ``document`` is there; asks without a copy of it."""
+    @property
     def to_collection(self) -> str | None:
         """The new name of a rename event (``to.coll``)."""
     @property

@@ -20,11 +20,6 @@ from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_u64
 from cwarp_core.reply cimport Reply, key_of, named, text_of
 
-cdef struct Span:
-    const uint8_t *start
-    size_t size
-
-
 cdef inline bytes bytes_of(Span span):
     return span.start[: span.size] if span.start != NULL else None
 
@@ -36,18 +31,9 @@ cdef inline bytes bytes_of(Span span):
 cdef class ChangeEvent:
     """The header of one change event. Holds its reply; documents are copied on demand."""
 
-    cdef Reply reply
-    cdef Span token_span
-    cdef Span document_span
-    cdef Span uuid_span
-    cdef readonly str operation
-    cdef readonly str database
-    cdef readonly str collection
-    cdef readonly bytes key
-    cdef readonly object cluster_time
-    cdef readonly bytes transaction
-    cdef readonly str to_collection
-    cdef readonly Py_ssize_t nbytes
+    @property
+    def cluster_time(self):
+        return self.time
 
     @property
     def token(self):
@@ -58,6 +44,10 @@ cdef class ChangeEvent:
     def document(self):
         """``fullDocument``, or None when the event carries none."""
         return bytes_of(self.document_span)
+
+    @property
+    def has_document(self):
+        return self.document_span.start != NULL
 
     @property
     def collection_uuid(self):
@@ -131,7 +121,6 @@ def parse_events(Reply reply not None):
         event = ChangeEvent.__new__(ChangeEvent)
         event.reply = reply
         event.operation = event.database = event.collection = ""
-        event.cluster_time = 0
         event.nbytes = reply.sizes[i]
         lsid.start = number.start = NULL
         if open_document(&cur, reply.data + reply.offsets[i], reply.sizes[i]) != OK:
@@ -166,7 +155,7 @@ def parse_events(Reply reply not None):
             elif e.type == T_STRING and named(&e, b"operationType"):
                 event.operation = operation.get(&e, reply.data)
             elif e.type == T_TIMESTAMP and named(&e, b"clusterTime"):
-                event.cluster_time = load_u64(e.value)
+                event.time = load_u64(e.value)
             elif e.type == T_INT64 and named(&e, b"txnNumber"):
                 number = Span(e.value, e.size)
             elif e.type == T_BINARY and named(&e, b"collectionUUID"):

@@ -27,12 +27,12 @@ from cwarp_core.digits cimport (
     digits_of_int,
     exact_digits_of_double,
     put_int,
-    put_numeric,
     put_plain,
     strip_zeros,
 )
 from cwarp_core.endian cimport load_double, load_i32, load_i64, store_64
 from cwarp_core.jsontext cimport M_KEY, put_json
+from cwarp_core.numeric cimport put_numeric
 from cwarp_core.strings cimport put_hex, put_uuid
 from cwarp_core.utf8 cimport PLAIN, text_class
 

@@ -9,10 +9,13 @@ import bson
 import pytest
 from bson import Int64, ObjectId, Timestamp
 from bson.binary import Binary
+from bson.raw_bson import RawBSONDocument
 
-from cwarp_core import ChangeEvent, CorruptBSON, Reply, parse_events
+from cwarp_core import BatchEncoder, ChangeEvent, CorruptBSON, Reply, parse_events
 from tests.core.build import document, int32, obj, string, timestamp
+from tests.core.differential import row_plan
 from tests.core.samples import SAMPLES
+from tests.core.test_rejects import BAD, GOOD, PLAN
 
 TOKEN = {"_data": "826400000001"}
 NAMESPACE = {"db": "shop", "coll": "orders"}
@@ -147,3 +150,31 @@ def test_every_truncation_and_flip_is_refused_or_read() -> None:
 def _read(parsed: ChangeEvent) -> list[object]:
     names = [name for name in dir(ChangeEvent) if not name.startswith("_")]
     return [getattr(parsed, name) for name in names]
+
+
+def test_events_are_encoded_as_their_documents_are() -> None:
+    documents = [*GOOD[:2], BAD["misfit"][0], *GOOD[2:]]
+    events = parse(
+        event("delete"),
+        *(
+            event(fullDocument=RawBSONDocument(raw), clusterTime=Timestamp(7, at))
+            for at, raw in enumerate(documents)
+        ),
+        event("update"),
+    )
+    assert [each.has_document for each in events] == [False, *[True] * 5, False]
+    encoder, one_by_one = BatchEncoder(row_plan(PLAN)), BatchEncoder(row_plan(PLAN))
+    assert encoder.add_events(events) == 4
+    for at, raw in enumerate(documents):
+        one_by_one.add_document(raw, 7 << 32 | at)
+    batch = encoder.take()
+    assert batch == one_by_one.take()
+    assert [reject.document for reject in batch.rejects] == [BAD["misfit"][0]]
+
+
+def test_what_is_no_event_is_refused() -> None:
+    encoder = BatchEncoder(row_plan(PLAN))
+    for wrong in (None, GOOD[0]):
+        with pytest.raises(TypeError):
+            encoder.add_events([*parse(event(fullDocument={"_id": 1})), wrong])  # type: ignore[list-item]
+    assert encoder.take().documents == 0

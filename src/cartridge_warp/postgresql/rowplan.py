@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cwarp_core import PlanColumn, RowPlan
 
 from ..model import Table
 
 
+@lru_cache(maxsize=1024)
 def plan_of(table: Table) -> RowPlan:
     """How documents become this table's rows; its cells are ``ddl.cells``."""
     options = table.options
