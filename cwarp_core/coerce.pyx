@@ -5,7 +5,8 @@ all. BESIDE: stored, but the exact form belongs beside it. MISFIT: nothing writt
 Wire forms: PostgreSQL's ``*_recv`` functions (src/backend/utils/adt).
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from cwarp_core.bson cimport (
@@ -37,6 +38,7 @@ from cwarp_core.copybuf cimport (
     put_cell,
     put_cell_32,
     put_cell_64,
+    reserve,
 )
 from cwarp_core.digits cimport (
     FINITE,
@@ -48,7 +50,15 @@ from cwarp_core.digits cimport (
     put_double,
     put_int,
 )
-from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32, load_u64
+from cwarp_core.endian cimport (
+    load_double,
+    load_i32,
+    load_i64,
+    load_u32,
+    load_u64,
+    store_32,
+    store_word,
+)
 from cwarp_core.jsontext cimport put_json
 from cwarp_core.numeric cimport put_numeric, put_small_numeric
 from cwarp_core.plan cimport (
@@ -67,17 +77,59 @@ from cwarp_core.plan cimport (
     UUID_NONE,
 )
 from cwarp_core.strings cimport put_hex
-from cwarp_core.utf8 cimport PLAIN, text_class
+from cwarp_core.utf8 cimport PLAIN, load_short, text_class, unusual
 
 # 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 cdef enum: EPOCH_SECONDS = 946684800
 
 
-cdef inline int stored(int status, const Column *column, int kind) noexcept nogil:
+cdef inline int slot_kind(const Slot *slot) noexcept nogil:
+    cdef Element e
+    if slot.type != T_BINARY:
+        # No column's own kind is MinKey or MaxKey, whose numbers alone differ.
+        return slot.type
+    e.type = T_BINARY
+    e.value = slot.value
+    e.size = slot.size
+    return kind_of(&e)
+
+
+cdef inline int stored(int status, const Column *column, const Slot *slot) noexcept nogil:
     """A stored value of another kind than the column's own needs its exact form beside."""
     if status != OK:
         return status
-    return OK if kind == column.native else BESIDE
+    return OK if slot_kind(slot) == column.native else BESIDE
+
+
+cdef inline int put_string(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+    """A BSON string as text: looked at while it is copied, up to where ASCII ends."""
+    cdef uint8_t *out
+    cdef uint64_t v
+    cdef size_t i = 0
+    # The last word is stored whole: up to seven bytes past the text's end.
+    if reserve(buf, size + 12) != OK:
+        return NOMEM
+    out = buf.data + buf.size
+    store_32(out, <uint32_t>size)
+    out += 4
+    while size - i >= 8:
+        v = load_u64(p + i)
+        if unusual(v):
+            break
+        store_word(out + i, v)
+        i += 8
+    else:
+        if i < size:
+            v = load_short(p + i, size - i)
+            if not unusual(v):
+                store_word(out + i, v)
+                i = size
+    if i < size:
+        if text_class(p + i, size - i) != PLAIN:
+            return MISFIT
+        memcpy(out + i, p + i, size - i)
+    buf.size += size + 4
+    return OK
 
 
 cdef int put_text(Buffer *buf, const Slot *s) noexcept nogil:
@@ -86,9 +138,7 @@ cdef int put_text(Buffer *buf, const Slot *s) noexcept nogil:
     cdef Digits d
     cdef int status = MISFIT
     if s.type == T_STRING or s.type == T_SYMBOL:
-        if text_class(s.value + 4, s.size - 5) != PLAIN:
-            return MISFIT
-        return put_cell(buf, s.value + 4, s.size - 5)
+        return put_string(buf, s.value + 4, s.size - 5)
     if s.type not in (T_OBJECTID, T_INT32, T_INT64, T_DOUBLE, T_DECIMAL, T_BOOL):
         return MISFIT
     if begin_cell(buf, &start) != OK:
@@ -180,10 +230,11 @@ cdef inline void reverse(const uint8_t *p, uint8_t *out, int size) noexcept nogi
         out[i] = p[size - 1 - i]
 
 
-cdef int put_uuid_cell(Buffer *buf, const Slot *s, int kind, int legacy) noexcept nogil:
+cdef int put_uuid_cell(Buffer *buf, const Slot *s, int legacy) noexcept nogil:
     """Subtype 4 as it is; subtype 3 in the byte order its old driver wrote."""
     cdef const uint8_t *p = s.value + 5
     cdef uint8_t out[16]
+    cdef int kind = slot_kind(s)
     if kind == K_UUID:
         return put_cell(buf, p, 16)
     if kind != K_UUID_LEGACY or legacy == UUID_NONE:
@@ -224,17 +275,11 @@ cdef int put_value(
     const uint8_t **fault,
 ) noexcept nogil:
     """The cell of a value that is neither missing nor null."""
-    cdef Element e
-    cdef int kind
     cdef int type = column.type
     cdef size_t skip
-    e.type = <uint8_t>slot.type
-    e.value = slot.value
-    e.size = slot.size
-    kind = kind_of(&e)
     fault[0] = slot.value
     if type == C_TEXT:
-        return stored(put_text(buf, slot), column, kind)
+        return stored(put_text(buf, slot), column, slot)
     elif type == C_DOUBLE:
         if slot.type == T_DOUBLE:
             return put_cell_64(buf, load_u64(slot.value))
@@ -254,13 +299,13 @@ cdef int put_value(
     elif type == C_NUMERIC:
         return put_number(buf, slot)
     elif type == C_TIMESTAMPTZ:
-        return stored(put_time(buf, slot), column, kind)
+        return stored(put_time(buf, slot), column, slot)
     elif type == C_BOOLEAN:
         if slot.type != T_BOOL:
             return MISFIT
-        return stored(put_cell(buf, slot.value, 1), column, kind)
+        return stored(put_cell(buf, slot.value, 1), column, slot)
     elif type == C_UUID:
-        return stored(put_uuid_cell(buf, slot, kind, legacy_uuid), column, kind)
+        return stored(put_uuid_cell(buf, slot, legacy_uuid), column, slot)
     elif type == C_BYTEA:
         if slot.type != T_BINARY:
             return MISFIT
