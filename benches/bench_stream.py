@@ -11,7 +11,7 @@ import psycopg
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, UpdateOne
 
-from cartridge_warp import embedded
+from cartridge_warp import embedded, memory
 from cartridge_warp.config import SchemaSettings, SourceSettings
 from cartridge_warp.model import Position
 from cartridge_warp.mongodb.source import MongoSource
@@ -28,6 +28,7 @@ _COLLECTION = "orders"
 
 def run(documents: int = DOCUMENTS) -> Report:
     """``documents`` inserts and as many updates."""
+    memory.settle()
     with meter.servers() as running, MongoClient[Any](running.mongod.uri) as client:
         source = _source(running)
         made = data.documents("medium", documents + 1)
