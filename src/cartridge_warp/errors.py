@@ -20,9 +20,18 @@ class WarpError(Exception):
 
 
 class ConfigError(WarpError):
-    """A setting or an argument is wrong; nothing was started."""
+    """A setting or an argument is wrong; nothing was started.
+
+    setting: the path of the one at fault, for a fault that shows only later; whoever
+    knows where it was written names that place instead.  fault: the message alone.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", setting: str = "") -> None:
+        super().__init__(f"{setting}: {message}" if setting else message, hint=hint)
+        self.setting = setting
+        self.fault = message
 
 
 class PreconditionError(WarpError):

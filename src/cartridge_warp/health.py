@@ -61,8 +61,9 @@ class Endpoint:
             self._server = _server(host, port, routes)
         except (OSError, OverflowError) as error:
             raise ConfigError(
-                f"{setting}: cannot listen on {host}:{port}: {_reason(error)}",
-                hint=f"set {setting} to another port, or to 0 for a free one",
+                f"cannot listen on {host}:{port}: {_reason(error)}",
+                hint="take another port, or 0 for a free one",
+                setting=setting,
             ) from error
         self.host = host
         self.port = int(self._server.server_address[1])

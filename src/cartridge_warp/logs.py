@@ -130,6 +130,35 @@ def context(**fields: str) -> Iterator[None]:
         yield
 
 
+class _Handler(logging.StreamHandler[TextIO | io.TextIOBase]):
+    """Keeps lines back while ``holding``; an error is never kept back."""
+
+    def __init__(self, stream: TextIO | io.TextIOBase, holding: bool) -> None:
+        super().__init__(stream)
+        self.holding = holding
+        self._held: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.holding and record.levelno < logging.ERROR:
+            # Formatted now: the time and the thread's fields are those of the event.
+            self._held.append(self.format(record) + self.terminator)
+        else:
+            super().emit(record)
+
+    def let_go(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            self.holding, held, self._held = False, self._held, []
+            self.stream.write("".join(held))
+            self.flush()
+
+
+def release() -> None:
+    """Write the lines that were held, and hold none from here on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.let_go()
+
+
 class _Stderr(io.TextIOBase):
     """Whatever ``sys.stderr`` is at the moment: the live table stands in for it."""
 
@@ -149,8 +178,12 @@ def configure(
     style: str = "auto",
     run_id: str = "",
     stream: TextIO | None = None,
+    hold: bool = False,
 ) -> None:
     """Send every log line of the process to ``stream`` (stderr).
+
+    hold: keep lines below ERROR back until ``release``, so that of a start that fails
+    nothing is seen but why; level DEBUG holds nothing.
 
     level: a name of ``logging``.  style: "text", "json" or "auto" (text on a
     terminal).  Calling it again replaces the handler.
@@ -179,7 +212,7 @@ def configure(
             renderer,
         ],
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out, hold and level.upper() != "DEBUG")
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in root.handlers[:]:

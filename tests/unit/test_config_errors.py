@@ -168,7 +168,7 @@ def test_each_setting_is_checked(refused: Refused, text: str, message: str) -> N
         ),
         (
             "schemas: [{name: cartridge_warp_metadata}]",
-            "warp.yaml:3 schemas[0].name: the same name as destination.metadata_schema",
+            "warp.yaml:3 schemas[0].name: the schema of the metadata",
         ),
         (
             "schemas: [{name: pg_mine}]",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 import click
 
 from cartridge_warp import config, logs
 from cartridge_warp.config import MonitoringSettings
 from cartridge_warp.config.environment import read_file
+from cartridge_warp.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,15 +40,23 @@ def log_options(command: F) -> F:
 
 
 def configure_logs(
-    monitoring: MonitoringSettings, log_format: str | None, log_level: str | None
+    monitoring: MonitoringSettings,
+    log_format: str | None,
+    log_level: str | None,
+    *,
+    hold: bool = False,
 ) -> str:
-    """Set the process' logging up, options before settings. Returns the run's id."""
+    """Set the process' logging up, options before settings. Returns the run's id.
+
+    hold: as ``logs.configure`` has it.
+    """
     run_id = uuid.uuid4().hex[:12]
     written = {True: "json", False: "text", None: "auto"}
     logs.configure(
         level=log_level or monitoring.log_level,
         style=log_format or written[monitoring.structured_logging],
         run_id=run_id,
+        hold=hold,
     )
     return run_id
 
@@ -60,6 +71,21 @@ def env_file_option(command: F) -> F:
     )(command)
 
 
+#: How the command line calls the settings that it can give.
+OPTIONS: Final = MappingProxyType(
+    {
+        "source.connection_string": "SRC",
+        "source.database": "SRC",
+        "destination.connection_string": "DST",
+        "single_schema_name": "--schema",
+        "mode": "--mode",
+        "global_table_whitelist": "--tables",
+        "monitoring.prometheus.port": "--metrics-port",
+        "monitoring.health.port": "--health-port",
+    }
+)
+
+
 def load(
     path: Path | None, overrides: dict[str, object], env_file: Path | None
 ) -> config.Settings:
@@ -68,7 +94,19 @@ def load(
     Their passwords are hidden from everything this process shows from here on.
     """
     variables = {**(read_file(env_file) if env_file else {}), **os.environ}
-    settings = config.load(path, overrides, variables)
+    settings = config.load(path, overrides, variables, OPTIONS)
     logs.hide(settings.source.connection_string)
     logs.hide(settings.destination.connection_string)
     return settings
+
+
+@contextlib.contextmanager
+def placing(places: Mapping[str, str]) -> Iterator[None]:
+    """Name the place where a setting was written that the block finds wrong."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.setting not in places:
+            raise
+        place = places[error.setting]
+        raise ConfigError(f"{place}: {error.fault}", hint=error.hint) from error

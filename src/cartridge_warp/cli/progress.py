@@ -48,8 +48,8 @@ def shown(progress: Progress, style: str) -> Iterator[None]:
     """Show the progress during the block and the summary after it, errors or not.
 
     style: one of ``STYLES``. ``live`` and ``json`` write to stdout, ``log`` to the
-    log. The summary is a table, or with ``json`` the last line; there is none when no
-    table was ever reached.
+    log. The summary is a table, or with ``json`` the last line. Nothing is shown
+    before the work has begun: an error of the start stands alone.
     """
     style = chosen(style)
     try:
@@ -71,10 +71,10 @@ def _running(
         return _live(progress)
     if style == "log":
         rates = Rates()
-        return _every(_LOG_SECONDS, lambda: _log(progress.snapshot(), rates))
+        return _every(progress, _LOG_SECONDS, lambda view: _log(view, rates))
     if style == "json":
         return _every(
-            _JSON_SECONDS, lambda: _write_json("progress", progress.snapshot())
+            progress, _JSON_SECONDS, lambda view: _write_json("progress", view)
         )
     return contextlib.nullcontext()
 
@@ -85,7 +85,7 @@ def _live(progress: Progress) -> Live:
 
     def frame() -> RenderableType:
         view = progress.snapshot()
-        return tables.live(view, rates.between(view))
+        return tables.live(view, rates.between(view)) if progress.begun else ""
 
     return Live(
         get_renderable=frame,
@@ -99,15 +99,19 @@ def _live(progress: Progress) -> Live:
 
 
 @contextlib.contextmanager
-def _every(seconds: float, show: Callable[[], None]) -> Iterator[None]:
-    """Call ``show`` every so many seconds in a thread of its own, and at the end."""
+def _every(
+    progress: Progress, seconds: float, show: Callable[[View], None]
+) -> Iterator[None]:
+    """``show`` every so many seconds in a thread of its own, and at the end."""
     over = threading.Event()
 
     def loop() -> None:
         try:
-            while not over.wait(seconds):
-                show()
-            show()
+            going_on = True
+            while going_on:
+                going_on = not over.wait(seconds)
+                if progress.begun:
+                    show(progress.snapshot())
         except OSError as error:
             # Nobody reads any more. The work is worth more than its display.
             log.warning("the progress is no longer shown: %s", error)

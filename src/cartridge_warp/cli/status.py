@@ -25,7 +25,7 @@ from cartridge_warp.errors import (
     PreconditionError,
 )
 
-from .options import FILE, env_file_option, load
+from .options import FILE, env_file_option, load, placing
 from .progress import console
 from .tables import grid, phase
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cartridge_warp.metadata.status import SchemaStatus, TableStatus
 
 _URI_VARIABLE = "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING"
+_SETTING = "destination.connection_string"
 _WATCH_SECONDS = 2.0
 
 
@@ -66,9 +67,10 @@ def status(
     CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING. Writes nothing.
     """
     if config_file is not None:
-        destination = load(config_file, {}, env_file).destination
+        settings = load(config_file, {}, env_file)
+        destination, places = settings.destination, settings.places
     elif uri is not None:
-        destination = _destination(uri)
+        destination, places = _destination(uri), {_SETTING: "POSTGRES_URI"}
     else:
         raise click.UsageError(f"give a POSTGRES_URI, --config, or {_URI_VARIABLE}")
     if metadata_schema is not None:
@@ -76,12 +78,13 @@ def status(
             destination, metadata_schema=metadata_schema
         )
     try:
-        _show(destination, schema, as_json=as_json)
-        while watch:
-            time.sleep(_WATCH_SECONDS)
-            if not as_json:
-                console().clear()
+        with placing(places):
             _show(destination, schema, as_json=as_json)
+            while watch:
+                time.sleep(_WATCH_SECONDS)
+                if not as_json:
+                    console().clear()
+                _show(destination, schema, as_json=as_json)
     except KeyboardInterrupt:
         if not watch:
             raise

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import click
 
-from cartridge_warp import registry
+from cartridge_warp import logs, registry
 from cartridge_warp.config import SchemaSettings, Settings
 from cartridge_warp.engine import runner
 from cartridge_warp.engine.progress import Progress
@@ -21,7 +21,7 @@ from cartridge_warp.errors import (
 )
 
 from . import progress as views
-from .options import FILE, configure_logs, env_file_option, load, log_options
+from .options import FILE, configure_logs, env_file_option, load, log_options, placing
 from .servers import serving
 
 log = logging.getLogger(__name__)
@@ -102,11 +102,15 @@ def sync(
     """
     if (src is None) != (dst is None):
         raise click.UsageError("SRC and DST belong together: give both or neither")
+    if schema == "":
+        raise click.BadParameter("no schema is named", param_hint="'--schema'")
+    if mode == "multi" and schema is not None:
+        raise click.UsageError("--schema takes one schema, --mode multi takes all")
     settings = load(
         config_file,
         {
             **_connections(src, dst),
-            "single_schema_name": _schema_name(schema, src, config_file),
+            "single_schema_name": schema,
             "mode": mode,
             "global_table_whitelist": tables,
             "monitoring.prometheus.port": metrics_port,
@@ -114,14 +118,21 @@ def sync(
         },
         env_file,
     )
-    configure_logs(settings.monitoring, log_format, log_level)
+    configure_logs(settings.monitoring, log_format, log_level, hold=True)
     asked_for = (config_file, metrics_port, health_port) != (None, None, None)
-    progress, stop = Progress(), StopSignal()
-    with serving(settings.monitoring, progress, required=asked_for), stop.install():
+    progress, stop = Progress(began=logs.release), StopSignal()
+    with (
+        placing(settings.places),
+        serving(settings.monitoring, progress, required=asked_for),
+        stop.install(),
+    ):
         if tables is not None:
             _check_tables(settings, _names(tables))
         with views.shown(progress, style):
-            return runner.run(settings, once=once, progress=progress, stop=stop)
+            code = runner.run(settings, once=once, progress=progress, stop=stop)
+            if code == 0:
+                logs.release()
+            return code
 
 
 def _connections(src: str | None, dst: str | None) -> dict[str, object]:
@@ -130,15 +141,6 @@ def _connections(src: str | None, dst: str | None) -> dict[str, object]:
         "source.database": None if src is None else _database_of(src),
         "destination.connection_string": dst,
     }
-
-
-def _schema_name(
-    schema: str | None, src: str | None, config_file: Path | None
-) -> str | None:
-    """Without a file and a name, the database's name is the schema's."""
-    if schema is not None or src is None or config_file is not None:
-        return schema
-    return _database_of(src)
 
 
 def _database_of(uri: str) -> str | None:

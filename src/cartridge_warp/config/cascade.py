@@ -33,7 +33,9 @@ _OWN: Final = (
 )
 
 
-def resolve(top: Values, chosen: list[Values], mode: str) -> Settings:
+def resolve(
+    top: Values, chosen: list[Values], mode: str, places: dict[str, str]
+) -> Settings:
     """The settings for the chosen schemas, which have their databases by now."""
     source = convert(top["source"], SourceSettings)
     errors = convert(top.get("error_handling", {}), ErrorSettings)
@@ -51,6 +53,7 @@ def resolve(top: Values, chosen: list[Values], mode: str) -> Settings:
         schemas=tuple(_schema(above, schema) for schema in chosen),
         monitoring=convert(top.get("monitoring", {}), MonitoringSettings),
         error_handling=errors,
+        places=places,
     )
 
 

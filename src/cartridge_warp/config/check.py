@@ -6,8 +6,9 @@ No problem ever quotes a value, because any value may have come from a secret.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -15,33 +16,56 @@ from msgspec.structs import FieldInfo
 
 from . import catalog
 from .model import Patterns
-from .node import Node, Problem, shown
+from .node import COMMAND_LINE, NOWHERE, Node, Problem, shown
 from .written import LATER, LATER_WORDS, Written
 
 Values = dict[str, Any]
+
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Checked(Struct, frozen=True):
     """What was written and passed: leaves converted, absent settings absent.
 
-    origins: where each path that was written stands.
+    origins: where each path that was written stands.  options: the command line's
+    word for each path that has one.
     """
 
     values: Values
     origins: dict[str, str]
     problems: list[Problem]
+    options: Mapping[str, str]
 
     def blame(self, path: str, reason: str, hint: str = "") -> None:
         """Record a problem where ``path``, or what it belongs to, was written."""
-        place = path
-        while place not in self.origins:
-            place = place.rpartition(".")[0]
-        self.problems.append(Problem(self.origins[place], path, reason, hint))
+        if option := self.option(path):
+            self.problems.append(Problem(option, "", reason, hint))
+        else:
+            self.problems.append(Problem(self._origin(path), path, reason, hint))
+
+    def place(self, path: str) -> str:
+        """A setting in the words of whoever wrote it: ``SRC``, ``warp.yaml:3 mode``."""
+        return self.option(path) or f"{self._origin(path)} {path}"
+
+    def name(self, path: str) -> str:
+        """A setting inside a sentence: its option, else its path."""
+        return self.option(path) or path
+
+    def option(self, path: str) -> str:
+        """The option that gave this setting, or would where there is no file; "" """
+        written = self.origins.get(path)
+        spoken = written == COMMAND_LINE if written else self.origins[""] == NOWHERE
+        return self.options.get(path, "") if spoken else ""
+
+    def _origin(self, path: str) -> str:
+        while path not in self.origins:
+            path = path.rpartition(".")[0]
+        return self.origins[path]
 
 
-def check(root: Node) -> Checked:
+def check(root: Node, options: Mapping[str, str] = NO_OPTIONS) -> Checked:
     """Check a whole tree. Goes on after a problem, to report as many as there are."""
-    checked = Checked({}, {"": root.origin}, [])
+    checked = Checked({}, {"": root.origin}, [], options)
     checked.values.update(_group(root, Written, "", checked))
     return checked
 
@@ -153,6 +177,8 @@ def _missing(field: FieldInfo, path: str, values: Values, out: Checked) -> None:
         values[field.name] = _group(Node({}, out.origins[base]), group, path, out)
         return
     hint = "" if "[" in path else f"or set {variable(path)} in the environment"
+    if out.option(path):
+        hint = f"give it, or a file with --config, {hint}"
     out.blame(path, "missing", hint)
 
 

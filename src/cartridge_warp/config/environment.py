@@ -101,6 +101,6 @@ def _unknown(
             origin,
             "",
             "schemas are set in the file",
-            f"for one schema, {PREFIX}SINGLE_SCHEMA_NAME is enough",
+            f"for one schema, {PREFIX}SOURCE__DATABASE is enough",
         )
     return Problem(origin, "", f"unknown setting{nearest(name, known)}")

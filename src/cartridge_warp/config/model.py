@@ -240,7 +240,11 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything one process needs to know."""
+    """Everything one process needs to know.
+
+    places: what to call a setting whose fault shows only when it is used, by path:
+    ``SRC``, ``warp.yaml:3 source.connection_string``.
+    """
 
     mode: Literal["single", "multi"]
     source: SourceSettings
@@ -248,6 +252,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schemas: tuple[SchemaSettings, ...]
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
+    places: dict[str, str] = {}
 
 
 def _passes(name: str, whitelist: Patterns, blacklist: Patterns) -> bool:

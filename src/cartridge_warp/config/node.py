@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from msgspec import Struct
 
 Scalar = object
+
+#: Origins that are no place of their own: what an option gave, and what nobody wrote
+#: where there is no file to name.
+COMMAND_LINE: Final = "command line"
+NOWHERE: Final = "settings"
 
 
 class Node(Struct, frozen=True):

@@ -8,6 +8,7 @@ from msgspec.structs import asdict, fields
 
 from .check import Checked, Values, nearest
 from .model import DestinationSettings, HealthSettings, PrometheusSettings
+from .node import Problem
 from .uri import DESTINATION_SCHEMES, SOURCE_SCHEMES
 
 #: Databases MongoDB keeps for itself; change streams do not work there.
@@ -15,6 +16,14 @@ _SYSTEM_DATABASES: Final = frozenset({"admin", "config", "local"})
 #: "Naming Restrictions" in MongoDB's manual, for servers on any platform.
 _NOT_IN_DATABASE: Final = frozenset('/\\. "$\0*<>:|?')
 _MAX_NAME_BYTES: Final = 63
+
+#: What only its use can prove wrong: a URI's parts, a port that is taken.
+USED_LATER: Final = (
+    "source.connection_string",
+    "destination.connection_string",
+    "monitoring.prometheus.port",
+    "monitoring.health.port",
+)
 
 _PROMETHEUS: Final = asdict(PrometheusSettings())
 _HEALTH: Final = asdict(HealthSettings())
@@ -50,7 +59,7 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
         checked.blame(
             "mode",
             f"single takes one schema, {len(chosen)} are configured",
-            "set single_schema_name (--schema), or mode: multi",
+            "name one with --schema (or single_schema_name), or take mode multi",
         )
     return chosen, mode or ("single" if len(chosen) == 1 else "multi")
 
@@ -67,8 +76,14 @@ def _uris(checked: Checked) -> None:
         checked.blame(
             f"{group}.connection_string",
             f"must start with {' or '.join(schemes)}",
-            "source and destination look swapped" if swapped else "",
+            _swapped(checked) if swapped else "",
         )
+
+
+def _swapped(checked: Checked) -> str:
+    ends = "source.connection_string", "destination.connection_string"
+    source, destination = (checked.option(end) or end.partition(".")[0] for end in ends)
+    return f"{source} and {destination} look swapped"
 
 
 def _ports(checked: Checked) -> None:
@@ -79,20 +94,40 @@ def _ports(checked: Checked) -> None:
     if both and prometheus["port"] == health["port"] != 0:
         checked.blame(
             "monitoring.health.port",
-            "the same port as monitoring.prometheus.port",
+            f"the same port as {checked.name('monitoring.prometheus.port')}",
             "give them two ports, or 0 for free ones",
         )
 
 
 def _implied(checked: Checked, name: str, metadata: str) -> list[Values]:
-    """Without a list of schemas, ``single_schema_name`` configures the one there is."""
-    if not name:
+    """Without a list of schemas there is one.
+
+    It is called by ``single_schema_name``, else like ``source.database``.
+    """
+    path, source = "single_schema_name", checked.values.get("source", {})
+    if not name and (name := source.get("database", "")):
+        path = "source.database"
+    if name:
+        _schema_name(checked, path, name, metadata)
+        return [{"name": name, "database": _database(checked, path, name)}]
+    if option := checked.option("source.connection_string"):
+        # A source that is missing altogether has its own line already.
+        if "connection_string" in source:
+            checked.problems.append(
+                Problem(
+                    option,
+                    "",
+                    "the URI names no database",
+                    "write mongodb://HOST/DATABASE, or name it with --schema NAME",
+                )
+            )
+    else:
         checked.blame(
-            "schemas", "none configured", "list one, or name one with --schema"
+            "schemas",
+            "none configured",
+            "list one, or name the one there is by source.database (--schema)",
         )
-        return []
-    _schema_name(checked, "single_schema_name", name, metadata)
-    return [{"name": name, "database": _database(checked, "single_schema_name", name)}]
+    return []
 
 
 def _listed(checked: Checked, schemas: list[Values], metadata: str) -> list[Values]:
@@ -150,19 +185,27 @@ def _database(checked: Checked, path: str, schema: str) -> str:
 
 def _schema_name(checked: Checked, path: str, name: str, metadata: str = "") -> None:
     """PostgreSQL's rules: 63 bytes, no NUL, nothing of the server's own."""
+    # A schema is called like its database unless it has a name of its own.
+    hint = "name the schema with --schema" if path == "source.database" else ""
     if not 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES:
-        checked.blame(path, f"must have 1 to {_MAX_NAME_BYTES} bytes")
+        checked.blame(path, f"must have 1 to {_MAX_NAME_BYTES} bytes", hint)
     elif "\0" in name:
-        checked.blame(path, "must not hold a NUL")
+        checked.blame(path, "must not hold a NUL", hint)
     elif name.startswith("pg_") or name == "information_schema":
-        checked.blame(path, "a schema that belongs to PostgreSQL itself")
+        checked.blame(path, "a schema that belongs to PostgreSQL itself", hint)
     elif name == metadata:
-        checked.blame(path, "the same name as destination.metadata_schema")
+        checked.blame(path, "the schema of the metadata", hint)
 
 
 def _database_name(checked: Checked, path: str, name: str) -> None:
     """MongoDB's rules, said so that a name taken from the schema's makes sense."""
-    hint = "set schemas[].database (or source.database) to the database's name"
+    if checked.option(path):
+        hint = (
+            "name the database in SRC: mongodb://HOST/DATABASE?authSource=admin, where"
+            " authSource is the database that knows the user"
+        )
+    else:
+        hint = "set schemas[].database (or source.database) to the database's name"
     if name in _SYSTEM_DATABASES:
         checked.blame(path, "a database of MongoDB's own, which has no changes", hint)
     elif not 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES:

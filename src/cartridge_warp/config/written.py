@@ -159,7 +159,10 @@ class Written(Flow, kw_only=True):
     destination: DestinationSettings
     schemas: Annotated[
         tuple[WrittenSchema, ...],
-        Meta(description="The schemas; with `single_schema_name` there may be none."),
+        Meta(
+            description="The schemas. There may be none: then the one there is has the"
+            " name `single_schema_name`, or else that of `source.database`."
+        ),
     ] = ()
     global_table_whitelist: Annotated[
         Patterns,

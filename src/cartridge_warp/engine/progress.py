@@ -140,10 +140,20 @@ def end_of(error: Exception) -> End | None:
 
 
 class Progress:
-    """Thread-safe. The engine writes through ``schema``; anyone reads ``snapshot``."""
+    """Thread-safe. The engine writes through ``schema``; anyone reads ``snapshot``.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    began: called once, as soon as there is something to show: a table is known, or a
+    server is waited for. Before that a sync can only start or fail to.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        began: Callable[[], None] = lambda: None,
+    ) -> None:
         self._clock = clock
+        self._began = began
+        self._begun = threading.Event()
         self._lock = threading.Lock()
         self._schemas: dict[str, SchemaProgress] = {}
         self._started = clock()
@@ -156,8 +166,19 @@ class Progress:
                     SchemaView(name=name, database=database, turned=self._clock()),
                     self._lock,
                     self._clock,
+                    self._begin,
                 )
             return self._schemas[name]
+
+    @property
+    def begun(self) -> bool:
+        """There is something to show."""
+        return self._begun.is_set()
+
+    def _begin(self) -> None:
+        if not self._begun.is_set():
+            self._begun.set()
+            self._began()
 
     def snapshot(self) -> View:
         with self._lock:
@@ -169,11 +190,16 @@ class SchemaProgress:
     """What the engine reports about one schema. Every method is one atomic step."""
 
     def __init__(
-        self, view: SchemaView, lock: threading.Lock, clock: Callable[[], float]
+        self,
+        view: SchemaView,
+        lock: threading.Lock,
+        clock: Callable[[], float],
+        begin: Callable[[], None],
     ) -> None:
         self._view = view
         self._lock = lock
         self._clock = clock
+        self._begin = begin
         self._tables: dict[str, TableView] = {}
         self._errors: dict[str, int] = {}
 
@@ -188,6 +214,8 @@ class SchemaProgress:
     def phase(self, phase: Phase) -> None:
         with self._lock:
             self._view = replace(self._view, phase=phase)
+        if phase is Phase.STREAMING:
+            self._begin()
 
     def connected(self, yes: bool, end: End | None = None) -> None:
         """This end, or with None both, can be used now; or it cannot."""
@@ -238,6 +266,7 @@ class SchemaProgress:
                 counts=seen.counts if counts is None else counts,
                 last_error=seen.last_error if reason is None else reason,
             )
+        self._begin()
 
     def committed(self, collection: str, counts: Counts) -> None:
         """Something of this table is committed: what it adds to each counter."""
@@ -312,6 +341,7 @@ class SchemaProgress:
                 retries=self._view.retries + 1,
                 turned=self._clock(),
             )
+        self._begin()
 
     def failed(self, error: Exception, collection: str | None = None) -> None:
         """A table, or with no collection the whole schema, cannot go on."""

@@ -31,8 +31,14 @@ _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocumen
 #: Servers this many seconds slower than the nearest are left alone, as drivers do.
 _NEAR_SECONDS = 0.015
 
-#: A silent server is given up after this long.
+#: A server that says nothing for this long in the middle of an exchange is given up,
+#: in milliseconds. Long, because the first reply of a cursor with a majority read
+#: concern may wait for a slow secondary, and a large chunk for a cold disk; a server
+#: that is gone, and not only slow, is noticed by the driver's monitor within seconds.
 _SOCKET_MS = 120_000
+
+#: Where the connection string stands in the settings.
+_SETTING = "source.connection_string"
 
 Client = MongoClient[dict[str, Any]]
 
@@ -103,10 +109,10 @@ class Link:
         except (InvalidURI, ConfigurationError, ValueError, OSError) as error:
             # The driver's words may quote the password.
             raise ConfigError(
-                "source.connection_string is not a MongoDB URI "
-                f"({type(error).__name__})",
-                hint="mongodb://user:password@host:27017/?replicaSet=rs0, with special "
-                "characters of the password written as %XX",
+                f"not a MongoDB URI ({type(error).__name__})",
+                hint="write mongodb://USER:PASSWORD@HOST:27017/DATABASE?replicaSet=rs0,"
+                " with special characters of the password written as %XX",
+                setting=_SETTING,
             ) from None
         self.name = database
         self.database = self.client[database]
@@ -190,8 +196,9 @@ def _check_options(uri: str) -> None:
             raise
         words = str(error).partition(". Did you mean")[0]
         raise ConfigError(
-            f"source.connection_string has an option that is not usable: {words}",
+            f"an option of the URI is not usable: {words}",
             hint="correct it or take it out",
+            setting=_SETTING,
         ) from None
 
 

@@ -42,6 +42,9 @@ _KEEPALIVES = {
 
 _APPLICATION_NAME_BYTES = 63
 
+#: Where the connection string stands in the settings.
+SETTING = "destination.connection_string"
+
 
 class CommitUnknown(DestinationUnavailable):
     """The connection broke during COMMIT: only the stored rows know how it ended."""
@@ -68,9 +71,10 @@ def connect(settings: DestinationSettings, application: str) -> Connection[Tuple
         conninfo = make_conninfo("", **{**defaults, **parts, **ours})
     except psycopg.Error:
         raise ConfigError(
-            "destination.connection_string is not a PostgreSQL connection string",
+            "not a PostgreSQL connection string",
             hint="write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special "
-            "characters of the password percent-encoded",
+            "characters of the password written as %XX",
+            setting=SETTING,
         ) from None
     try:
         return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
