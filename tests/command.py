@@ -12,6 +12,9 @@ import psycopg
 
 _TIMEOUT = 120
 
+#: A password that must never be seen again.
+PASSWORD = "canary-pa55word"
+
 
 class Ended(NamedTuple):
     """A command that ended."""
@@ -51,6 +54,20 @@ def cwarp(*arguments: str, env: Mapping[str, str] | None = None) -> Ended:
 def sync(*arguments: str, env: Mapping[str, str] | None = None) -> Ended:
     """``cwarp sync`` on free ports, so that several may run side by side."""
     return cwarp("sync", "--metrics-port=0", "--health-port=0", *arguments, env=env)
+
+
+def assert_refused(ended: Ended, code: int, *words: str) -> None:
+    """One ``error:`` line with these words, at most a hint, and nothing else at all."""
+    assert ended.code == code, ended.err
+    said = ended.err.splitlines()
+    assert ended.out == ""
+    assert [line.partition(" ")[0] for line in said] in (
+        ["error:"],
+        ["error:", "hint:"],
+    ), ended.err
+    assert PASSWORD not in ended.err
+    for word in words:
+        assert word.casefold() in ended.err.casefold()
 
 
 def schemas_in(postgres_uri: str) -> set[str]:

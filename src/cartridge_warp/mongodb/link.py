@@ -89,7 +89,8 @@ class _Selector:
 class Link:
     """One database, by raw commands. Any thread may call anything.
 
-    reading: the read preference of everything but the change stream.
+    reading: the read preference of everything but the change stream.  anonymous: the
+    connection string names no user.
     """
 
     def __init__(self, settings: SourceSettings, database: str) -> None:
@@ -114,6 +115,7 @@ class Link:
                 " with special characters of the password written as %XX",
                 setting=_SETTING,
             ) from None
+        self.anonymous = _anonymous(settings.connection_string)
         self.name = database
         self.database = self.client[database]
         mode = read_pref_mode_from_name(settings.read_preference)
@@ -179,6 +181,12 @@ class Link:
 
     def close(self) -> None:
         self.client.close()
+
+
+def _anonymous(uri: str) -> bool:
+    """The URI holds nothing by which the server could know us."""
+    parts = urlsplit(uri)
+    return parts.username is None and "authmechanism" not in parts.query.lower()
 
 
 def _check_options(uri: str) -> None:

@@ -89,6 +89,12 @@ def _precondition(link: Link, error: SourceError) -> PreconditionError:
         return PreconditionError(
             "authentication failed: MongoDB refused the credentials", hint=error.hint
         )
+    if code == UNAUTHORIZED and link.anonymous:
+        return PreconditionError(
+            "MongoDB requires authentication, and the connection string names no user",
+            hint="write mongodb://USER:PASSWORD@HOST:27017/DATABASE?authSource=admin, "
+            "where authSource is the database that knows the user",
+        )
     if code == UNAUTHORIZED:
         return PreconditionError(
             f"the user may not read or follow the database {link.name}",

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from ..config import DestinationSettings
 from ..errors import ConfigError, DestinationUnavailable
+from . import refusal
 from .sqlstate import translated, unresolved
 
 #: A backend whose client fell silent inside a transaction gives up its locks after
@@ -79,23 +80,10 @@ def connect(settings: DestinationSettings, application: str) -> Connection[Tuple
     try:
         return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
+        reason = refusal.reason(error, parts.get("password"))
         raise DestinationUnavailable(
-            f"cannot connect to PostgreSQL: {_reason(error, parts.get('password'))}",
-            hint="check the host, port, user, password and database of "
-            "destination.connection_string, and that the server runs",
+            f"cannot connect to PostgreSQL: {reason}", hint=refusal.hint(reason, parts)
         ) from None
-
-
-def _reason(error: psycopg.Error, password: object) -> str:
-    """The last line libpq wrote, where it says why; it names the server and the user.
-
-    A failed connection has no SQLSTATE. libpq never prints the password, and yet this
-    is the place to be sure of it.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "failed" in line] or lines or ["no answer"]
-    text = telling[-1].removeprefix("connection failed: ")
-    return text.replace(str(password), "***") if password else text
 
 
 class Link:
