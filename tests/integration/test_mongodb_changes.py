@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +12,7 @@ import bson
 import pytest
 from pymongo.database import Database
 
+from cartridge_warp import embedded
 from cartridge_warp.errors import HistoryLost, SourceError, SourceUnavailable
 from cartridge_warp.model import Position
 from cartridge_warp.mongodb.source import MongoSource
@@ -271,3 +275,24 @@ def test_a_position_leaves_no_cursor(
 ) -> None:
     source.position_now()
     assert cursors(mongo_client, mongo_db.name) == []
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.5], ids=["at once", "noticed before"])
+def test_a_dead_server_costs_one_timeout(pause: float) -> None:
+    timeout = 2.0
+    with embedded.mongod(own=True) as server:
+        assert server.pid is not None
+        with Client(server.uri) as client:
+            client["shop"].c.insert_one({})
+        source = make(server.uri, "shop", connection_timeout=timeout)
+        changes = source.changes(source.position_now())
+        changes.read()
+        os.kill(server.pid, signal.SIGKILL)
+        time.sleep(pause)
+        for _ in range(2):
+            started = time.monotonic()
+            with pytest.raises(SourceUnavailable):
+                changes.read()
+            assert time.monotonic() - started < 1.7 * timeout
+        changes.close()
+        source.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import PyMongoError
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from cwarp_core import Reply
 
@@ -72,6 +72,8 @@ class MongoChanges:
             except PyMongoError as error:
                 if classify(error) not in (Verdict.RESUME, Verdict.RETRY):
                     raise
+                if isinstance(error, ServerSelectionTimeoutError):
+                    raise  # a whole timeout was waited already
                 now = time.monotonic()
                 if now - self._reopened < REOPEN_SECONDS:
                     raise

@@ -153,7 +153,14 @@ class Link:
         return time
 
     def wire_version(self) -> int:
-        """The primary's wire protocol: 9 is MongoDB 4.4, 17 is 6.0."""
+        """The primary's wire protocol: 9 is MongoDB 4.4, 17 is 6.0.
+
+        As the driver's monitor last heard it, so that reopening a stream does not wait
+        for a server that is gone twice: here and for the command itself.
+        """
+        for each in self.client.topology_description.server_descriptions().values():
+            if each.is_writable:
+                return int(each.max_wire_version)
         return int(self.ask({"hello": 1}, admin=True)["maxWireVersion"])
 
     def command(
