@@ -42,8 +42,12 @@ class Changes(Protocol):
 class Source(Protocol):
     """One database of documents. Every method may be called from any thread."""
 
-    def validate(self) -> SourceIdentity:
-        """Check that the source can be read and followed. Raises PreconditionError."""
+    def validate(self, *, new: bool = True) -> SourceIdentity:
+        """Check that the source can be read and followed. Raises PreconditionError.
+
+        new: nothing was ever copied, so what is to be copied has to be there. Later it
+        may have been dropped, which is history like any other.
+        """
 
     def discover(self) -> list[Collection]:
         """The collections of the database, by name, system ones left out."""
@@ -122,8 +126,11 @@ class Destination(Protocol):
     beside it, each in its own.
     """
 
-    def validate(self) -> None:
-        """Check reachability, version and rights. Raises PreconditionError."""
+    def validate(self) -> bool:
+        """Check reachability, version and rights. Raises PreconditionError.
+
+        Changes nothing. True when the schema has a position to go on from.
+        """
 
     def open(self, identity: SourceIdentity) -> Position | None:
         """Prepare the metadata, take ownership, and return where to go on.

@@ -175,11 +175,11 @@ def locked_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                 if client.admin.command("hello")["isWritablePrimary"]:
                     break
                 time.sleep(0.1)
-            client.admin.command(
-                *("createUser", "reader"),
-                pwd=PASSWORD,
-                roles=[{"role": "read", "db": "elsewhere"}],
-            )
+            client.admin.command("createUser", "root", pwd="root", roles=["root"])
+        uri = f"mongodb://root:root@127.0.0.1:{port}/?directConnection=true"
+        with pymongo.MongoClient[dict[str, Any]](uri) as client:
+            roles = [{"role": "read", "db": "elsewhere"}]
+            client.admin.command("createUser", "reader", pwd=PASSWORD, roles=roles)
         yield port
 
 

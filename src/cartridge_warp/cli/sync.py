@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 from pathlib import Path
@@ -16,6 +17,7 @@ from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
 from cartridge_warp.errors import (
     ConfigError,
+    DestinationUnavailable,
     PreconditionError,
     SourceUnavailable,
 )
@@ -160,7 +162,8 @@ def _names(tables: str) -> list[str]:
 def _check_tables(settings: Settings, names: list[str]) -> None:
     """Every name of ``--tables`` is a collection of some schema. Raises ConfigError.
 
-    A glob may match nothing yet; a name that matches nothing is a slip of the pen.
+    A glob may match nothing yet; a name that matches nothing is a slip of the pen,
+    unless it was synced before and has been dropped since.
     """
     plain = [name for name in names if not set(name) & set("*?[")]
     found: set[str] = set()
@@ -177,11 +180,19 @@ def _check_tables(settings: Settings, names: list[str]) -> None:
 
 
 def _collections(settings: Settings, schema: SchemaSettings) -> set[str]:
-    source = registry.source(settings.source, schema)
-    try:
-        source.validate()
-        return {each.name for each in source.discover()}
-    except SourceUnavailable as error:
-        raise PreconditionError(str(error), hint=error.hint) from None
-    finally:
-        source.close()
+    """Those there are, and those that have a table already."""
+    with (
+        contextlib.closing(registry.source(settings.source, schema)) as source,
+        contextlib.closing(
+            registry.destination(settings.destination, schema)
+        ) as destination,
+    ):
+        try:
+            started = destination.validate()
+            source.validate(new=not started)
+            synced = destination.tables() if started else []
+            return {each.name for each in source.discover()} | {
+                each.table.collection for each in synced
+            }
+        except (SourceUnavailable, DestinationUnavailable) as error:
+            raise PreconditionError(str(error), hint=error.hint) from None

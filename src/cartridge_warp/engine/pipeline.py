@@ -58,9 +58,9 @@ def _start(line: Line) -> Position:
     """
     source, destination = line.source, line.destination
     try:
-        identity = source.validate()
+        started = destination.validate()
+        identity = source.validate(new=not started)
         line.progress.connected(True, "source")
-        destination.validate()
         position = destination.open(identity)
         line.progress.connected(True, "destination")
         reached("marker_read")

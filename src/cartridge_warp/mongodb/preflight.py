@@ -24,13 +24,21 @@ _OWN = frozenset({"admin", "config", "local"})
 _SHOWN = 10
 
 
-def check(link: Link) -> SourceIdentity:
-    """Raise PreconditionError for the first thing that is missing."""
+def check(link: Link, *, new: bool = True) -> SourceIdentity:
+    """Raise PreconditionError for the first thing that is missing.
+
+    new: the database has to exist; the position of an earlier start outlives it.
+    """
     try:
         hello = link.ask({"hello": 1}, admin=True)
         version = str(link.ask({"buildInfo": 1}, admin=True)["version"])
         _check_server(hello, version)
-        _check_database(link)
+        if not _has_collections(link) and new:
+            raise PreconditionError(
+                f"the database {link.name} does not exist, or has no collection",
+                hint="check the database's name (capital letters count), or make a "
+                f"collection in it{_databases(link)}",
+            )
         position_now(link)
         return SourceIdentity(_identity(link, hello), version)
     except SourceError as error:
@@ -59,14 +67,9 @@ def _check_server(hello: dict[str, Any], version: str) -> None:
         )
 
 
-def _check_database(link: Link) -> None:
+def _has_collections(link: Link) -> bool:
     command = {"listCollections": 1, "nameOnly": True, "cursor": {"batchSize": 1}}
-    if not link.ask(command)["cursor"]["firstBatch"]:
-        raise PreconditionError(
-            f"the database {link.name} does not exist, or has no collection",
-            hint="check the database's name (capital letters count), or make a "
-            f"collection in it{_databases(link)}",
-        )
+    return bool(link.ask(command)["cursor"]["firstBatch"])
 
 
 def _databases(link: Link) -> str:

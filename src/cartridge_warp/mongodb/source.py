@@ -29,9 +29,12 @@ class MongoSource:
         self._settings = settings
         self._link = Link(settings, schema.database)
 
-    def validate(self) -> SourceIdentity:
-        """Check that the source can be read and followed. Raises PreconditionError."""
-        return preflight.check(self._link)
+    def validate(self, *, new: bool = True) -> SourceIdentity:
+        """Check that the source can be read and followed. Raises PreconditionError.
+
+        new: the database has to exist.
+        """
+        return preflight.check(self._link, new=new)
 
     def discover(self) -> list[Collection]:
         """The collections of the database, by name, system ones left out."""

@@ -65,8 +65,8 @@ class PostgresDestination:
 
     # --- life -------------------------------------------------------------------
 
-    def validate(self) -> None:
-        preflight.check(self._link, self._schema, self._meta)
+    def validate(self) -> bool:
+        return preflight.check(self._link, self._schema, self._meta)
 
     def open(self, identity: SourceIdentity) -> Position | None:
         self._owned = self._in_doubt = None

@@ -9,7 +9,7 @@ from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
 from ..errors import DestinationUnavailable, PreconditionError
-from ..metadata import layout
+from ..metadata import layout, store
 from .connection import Link
 from .ddl import MAX_NAME_BYTES
 
@@ -17,8 +17,11 @@ from .ddl import MAX_NAME_BYTES
 _MIN_VERSION = 140000
 
 
-def check(link: Link, schema: str, meta: str) -> None:
-    """Raise PreconditionError for the first thing that is missing."""
+def check(link: Link, schema: str, meta: str) -> bool:
+    """Raise PreconditionError for the first thing that is missing.
+
+    True when the schema has a position already.
+    """
     for what, name in (("schema", schema), ("metadata schema", meta)):
         if not 0 < len(name.encode()) <= MAX_NAME_BYTES or "\0" in name:
             raise PreconditionError(
@@ -32,6 +35,10 @@ def check(link: Link, schema: str, meta: str) -> None:
             for name in (schema, meta):
                 _check_schema(cur, name)
             layout.check(cur, meta)
+            if layout.version(cur, meta) is None:
+                return False
+            marker = store.read_marker(cur, meta, schema)
+            return marker is not None and marker.position is not None
     except DestinationUnavailable as error:
         raise PreconditionError(str(error), hint=error.hint) from error
 
