@@ -169,4 +169,10 @@ class Destination(Protocol):
         repeated), DestinationError.
         """
 
+    def failed(self, error: Exception, table: Table | None = None) -> None:
+        """Keep why this run ends, or a table's copy, for whoever looks. Raises nothing.
+
+        Telling the same error again does nothing.
+        """
+
     def close(self) -> None: ...

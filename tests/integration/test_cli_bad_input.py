@@ -269,6 +269,16 @@ def test_a_table_that_does_not_exist(shop_uri: str, postgres_uri: str) -> None:
     assert schemas_in(postgres_uri) == set()
 
 
+def test_a_table_whose_collection_was_dropped_may_still_be_named(
+    shop: Database[dict[str, Any]], shop_uri: str, postgres_uri: str
+) -> None:
+    arguments = (shop_uri, postgres_uri, "--once", "--tables", "users")
+    assert sync(*arguments).code == 0
+    shop.client.drop_database(shop.name)
+    again = sync(*arguments)
+    assert again.code == 0, again.err
+
+
 def test_status_of_a_database_without_metadata(postgres_uri: str) -> None:
     assert_refused(cwarp("status", postgres_uri), 3, "nothing was ever synced")
     assert schemas_in(postgres_uri) == set()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from cartridge_warp.errors import DestinationUnavailable, Fenced, PreconditionError
+from cartridge_warp.config import DestinationSettings
+from cartridge_warp.errors import (
+    DestinationError,
+    DestinationUnavailable,
+    Fenced,
+    PreconditionError,
+)
 from cartridge_warp.model import (
     Batch,
     ChunkRange,
@@ -13,6 +21,7 @@ from cartridge_warp.model import (
     SourceIdentity,
     TableChanges,
 )
+from cartridge_warp.postgresql import status
 from cwarp_core import Reject
 from postgresql_kit import (
     IDENTITY,
@@ -194,3 +203,27 @@ def test_schemas_of_one_metadata_are_independent(postgres_uri: str) -> None:
         f"SELECT schema_name, epoch, seq FROM {META}.sync_markers ORDER BY 1",
     )
     assert markers == [("crm", 1, 2), ("shop", 1, 2)]
+
+
+def test_a_time_past_2038_is_kept(postgres_uri: str) -> None:
+    """From then on a cluster time has its highest bit set."""
+    second = int(datetime(2040, 2, 29, 12, tzinfo=UTC).timestamp())
+    with opened(postgres_uri, TABLE) as destination:
+        changes = TableChanges(
+            TABLE, (encoded([order("a", 1)], [Reject(b"x", "corrupt", 0, "k", -1)]),)
+        )
+        destination.commit(Batch(position(second), (changes,)))
+        destination.commit(Batch(position(second + 1)))
+        with pytest.raises(DestinationError, match="back in time"):
+            destination.commit(Batch(position(second)))
+    assert orders(postgres_uri) == [("a", 1, None)]
+    query = f"SELECT cluster_time FROM {META}.dead_letter_queue"
+    assert fetch(postgres_uri, query) == [(second << 32 | 1,)]
+    [shop] = status.read(DestinationSettings(connection_string=postgres_uri))
+    assert shop.cluster_time == (second + 1) << 32 | 1
+    assert type(shop.cluster_time) is int
+    assert shop.wall_time is not None
+    assert shop.wall_time.astimezone(UTC).isoformat() == "2040-02-29T12:00:01+00:00"
+    again = make(postgres_uri)
+    assert again.open(IDENTITY) == position(second + 1)
+    again.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import bson
 import psycopg
 import pytest
 from pymongo.database import Database
@@ -12,7 +13,7 @@ from cartridge_warp import config
 from cartridge_warp.engine import runner
 from cartridge_warp.engine.progress import Phase, Progress
 from cartridge_warp.engine.signals import StopSignal
-from cartridge_warp.errors import PreconditionError
+from cartridge_warp.errors import DestinationError, PreconditionError, SourceError
 from engine_kit import SCHEMA, Shop, wait_until
 
 
@@ -110,3 +111,50 @@ def test_a_quiet_schema_still_moves_its_position(
             wait_until(lambda: shop.rows(query)[0] > before, "the marker moves")
     finally:
         shop.db.client.drop_database(elsewhere.name)
+
+
+def test_a_dropped_database_does_not_stop_a_restart(shop: Shop) -> None:
+    shop.once()
+    shop.db.client.drop_database(shop.db.name)
+    shop.once()
+    with shop.running():
+        shop.db["later"].insert_one({"_id": 1, "n": 1})
+        shop.becomes_equal("later")
+    assert shop.rows("SELECT count(*) FROM shop.orders") == [(500,)]
+
+
+def errors(shop: Shop) -> list[tuple[Any, ...]]:
+    return shop.rows(
+        "SELECT table_name, kind, message FROM cartridge_warp_metadata.error_log"
+    )
+
+
+def test_what_ends_a_copy_is_in_the_error_log(shop: Shop) -> None:
+    shop.once()
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute("TRUNCATE shop.orders")
+        connection.execute("ALTER TABLE shop.orders ADD CONSTRAINT few CHECK (n < 7)")
+        connection.execute(
+            "UPDATE cartridge_warp_metadata.snapshot_chunks SET state = 'pending'"
+        )
+    with pytest.raises(DestinationError, match="few"):
+        shop.once()
+    ((table, kind, message),) = errors(shop)
+    assert (table, kind) == ("orders", "DestinationError")
+    assert "CheckViolation (23514)" in message
+    assert "499" not in message
+    runs = "SELECT status FROM cartridge_warp_metadata.sync_runs ORDER BY run_id"
+    assert shop.rows(runs) == [("stopped",), ("failed",)]
+
+
+def test_what_ends_a_stream_is_in_the_error_log(shop: Shop) -> None:
+    shop.once()
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute(
+            "UPDATE cartridge_warp_metadata.sync_markers SET resume_token = %s",
+            (bson.encode({"_data": "no token"}),),
+        )
+    with pytest.raises(SourceError):
+        shop.once()
+    ((table, kind, _),) = errors(shop)
+    assert (table, kind) == (None, "SourceError")

@@ -81,6 +81,8 @@ class _Crew:
                 self.failures.append(error)
                 self._failed.add(name)
             self._line.progress.failed(error, name)
+            with self._line.structure:
+                self._line.destination.failed(error, shape.table)
             return
         with self._lock:
             self._busy[name] -= 1

@@ -47,6 +47,7 @@ def run(line: Line, *, once: bool) -> None:
             log.info("stopped")
         except Exception as error:
             progress.failed(error)
+            line.destination.failed(error)
             raise
 
 

@@ -6,14 +6,15 @@ CREATE TABLE {meta}.layout (
 );
 INSERT INTO {meta}.layout (version) VALUES (1);
 
--- Where a schema stands, and who may write it: one row a lane.
+-- Where a schema stands, and who may write it: one row a lane. cluster_time: seconds
+-- << 32 | increment, unsigned; from 2038 on it is more than a bigint holds.
 CREATE TABLE {meta}.sync_markers (
     schema_name text NOT NULL,
     lane integer NOT NULL DEFAULT 0,
     epoch bigint NOT NULL,
     seq bigint NOT NULL DEFAULT 0,
     resume_token bytea,
-    cluster_time bigint,
+    cluster_time numeric(20),
     wall_time timestamptz,
     replica_set_id text NOT NULL,
     source_version text NOT NULL,
@@ -117,7 +118,7 @@ CREATE TABLE {meta}.dead_letter_queue (
     sqlstate text,
     raw bytea NOT NULL,
     fingerprint bytea NOT NULL,
-    cluster_time bigint,
+    cluster_time numeric(20),
     first_seen timestamptz NOT NULL DEFAULT now(),
     last_seen timestamptz NOT NULL DEFAULT now(),
     attempts integer NOT NULL DEFAULT 1,

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from ..model import ClusterTime
 from . import layout
-from .store import query
+from .store import query, unsigned
 
 
 class TableStatus(Struct, frozen=True):
@@ -96,11 +96,26 @@ def read(
         ),
         (),
     )
-    return tuple(
-        SchemaStatus(
-            *(*row, _tables(cur, meta, row[0]), _errors(cur, meta, row[0], errors))
-        )
-        for row in cur.fetchall()
+    return tuple(_schema(cur, meta, row, errors) for row in cur.fetchall())
+
+
+def _schema(
+    cur: Cursor[TupleRow], meta: str, row: TupleRow, errors: int
+) -> SchemaStatus:
+    schema, database, identity, epoch, seq, time, wall, updated, run, instance = row
+    return SchemaStatus(
+        schema=schema,
+        database=database,
+        replica_set_id=identity,
+        epoch=epoch,
+        seq=seq,
+        cluster_time=unsigned(time),
+        wall_time=wall,
+        updated_at=updated,
+        run_status=run,
+        instance=instance,
+        tables=_tables(cur, meta, schema),
+        errors=_errors(cur, meta, schema, errors),
     )
 
 

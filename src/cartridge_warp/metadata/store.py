@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import LiteralString
 
 from msgspec import Struct
@@ -71,7 +72,7 @@ def take_ownership(
     row = cur.fetchone()
     if row is None:
         raise DestinationError(f"the marker of schema {schema} could not be written")
-    return Marker(*row)
+    return _marker(row)
 
 
 def _check_source(
@@ -186,7 +187,17 @@ def read_marker(
         + sql.SQL(lock),
         (schema,),
     ).fetchone()
-    return None if row is None else Marker(*row)
+    return None if row is None else _marker(row)
+
+
+def _marker(row: TupleRow) -> Marker:
+    epoch, seq, token, time = row
+    return Marker(epoch, seq, token, unsigned(time))
+
+
+def unsigned(time: Decimal | None) -> ClusterTime | None:
+    """A cluster time as the metadata stores it."""
+    return None if time is None else int(time)
 
 
 def fenced(schema: str) -> Fenced:

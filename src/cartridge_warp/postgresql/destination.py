@@ -62,6 +62,7 @@ class PostgresDestination:
         self._run_status = "stopped"
         self._seq = 0
         self._in_doubt: Batch | None = None
+        self._told: list[Exception] = []
 
     # --- life -------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ class PostgresDestination:
             if not self._was_committed(batch):
                 self._apply(batch)
         except WarpError as error:
-            self._note(error)
+            self.failed(error)
             raise
 
     def _apply(self, batch: Batch) -> None:
@@ -209,6 +210,27 @@ class PostgresDestination:
             self._seq += 1
         reached("commit_ok")
         own.journal.noted(lines)
+
+    def failed(self, error: Exception, table: Table | None = None) -> None:
+        """For ``cwarp status``, by best effort: the error itself goes on its way."""
+        if self._owned is None or error in self._told:
+            return
+        # Words that are not ours may hold a value of a document.
+        message = "an internal error; the log has its traceback"
+        if isinstance(error, WarpError):
+            if error.retryable:
+                return
+            message = str(error)
+        self._run_status = "failed"
+        self._told.append(error)
+        try:
+            with self._link.transaction() as cur:
+                store.log_error(
+                    *(cur, self._meta, self._schema, type(error).__name__, message),
+                    table=None if table is None else table.name,
+                )
+        except WarpError:
+            self._link.drop()
 
     def _move_rows(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
         own, table = self._tenure, changes.table
@@ -275,18 +297,6 @@ class PostgresDestination:
 
     def _check_owner(self, cur: Cursor[TupleRow]) -> None:
         store.check_owner(cur, self._meta, self._schema, self._tenure.epoch)
-
-    def _note(self, error: WarpError) -> None:
-        """Tell ``cwarp status`` why this run ends; best effort, the error goes on."""
-        if error.retryable:
-            return
-        self._run_status = "failed"
-        kind = type(error).__name__
-        try:
-            with self._link.transaction() as cur:
-                store.log_error(cur, self._meta, self._schema, kind, str(error))
-        except WarpError:
-            self._link.drop()
 
     def _record_end(self) -> None:
         try:
