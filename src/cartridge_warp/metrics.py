@@ -6,6 +6,7 @@ yet has no sample: a figure that is missing is honest, a zero would not be.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,8 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from .engine.progress import Phase, SchemaView, TableView, View
+from .engine.progress import BATCH_SECONDS, Phase, SchemaView, TableView, View
+from .errors import Fenced
 
 PREFIX: Final = "cartridge_warp_"
 #: Tables of one schema that get samples of their own; the rest are one ``(others)``,
@@ -31,7 +33,7 @@ _TABLE: Final = ("database", "schema", "table")
 
 
 class Metric(Struct, frozen=True):
-    """One metric. name: without the prefix.  kind: counter, gauge or summary."""
+    """One metric. name: without the prefix.  kind: counter, gauge or histogram."""
 
     name: str
     kind: str
@@ -91,9 +93,9 @@ METRICS: Final = (
     ),
     Metric(
         "batch_processing_duration_seconds",
-        "summary",
+        "histogram",
         _SCHEMA,
-        "Time that committing a batch of changes took.",
+        "Time that committing a batch of changes took, in buckets from 1 ms to 60 s.",
     ),
     Metric(
         "queue_size",
@@ -120,6 +122,13 @@ METRICS: Final = (
         "Documents kept raw by this process because they fit no row.",
     ),
     Metric(
+        "dead_letters_pending",
+        "gauge",
+        _TABLE,
+        "Dead letters that wait in the destination, those of earlier runs included; "
+        "looked up every 15 s, absent until known.",
+    ),
+    Metric(
         "type_conversion_warnings_total",
         "counter",
         _TABLE,
@@ -132,12 +141,26 @@ METRICS: Final = (
         "Part of the table's first copy that is committed, 0 to 1, against the "
         "source's estimate; absent where nothing is to be copied.",
     ),
+    Metric(
+        "oplog_headroom_seconds",
+        "gauge",
+        _SCHEMA,
+        "How much older the oldest entry of MongoDB's oplog is than the committed "
+        "position: below 0 the history is lost. Looked up every 15 s; absent when the "
+        "user may not read local.oplog.rs.",
+    ),
+    Metric(
+        "fenced_total",
+        "counter",
+        _SCHEMA,
+        "Times that another process took the schema over from this one.",
+    ),
 )
 
 _STATUS: Final = {Phase.COPYING: 1, Phase.STREAMING: 1, Phase.FAILED: -1}
 
-#: A metric's name with "/_count" or "/_sum" where it has several samples, the values
-#: of its labels, the figure.
+#: A metric's name, with "/_count", "/_sum" or "/_bucket" where it has several samples;
+#: the values of its labels, a bucket's with its bound after them; the figure.
 Sample = tuple[str, tuple[str, ...], float]
 
 
@@ -154,9 +177,10 @@ class Exporter(Collector):
         for key, labels, value in _samples(view, self._rates.between(view)):
             name, _, suffix = key.partition("/")
             metric, family = families[name]
+            names = (*metric.labels, "le") if suffix == "_bucket" else metric.labels
             family.add_sample(
                 metric.full_name + suffix,
-                dict(zip(metric.labels, labels, strict=True)),
+                dict(zip(names, labels, strict=True)),
                 value,
             )
         for _, family in families.values():
@@ -261,8 +285,18 @@ def _schema_samples(schema: SchemaView) -> Iterator[Sample]:
         yield "last_successful_sync", labels, schema.last_commit
     for kind, count in schema.errors:
         yield "error_count_total", (*labels, kind), count
-    yield "batch_processing_duration_seconds/_count", labels, schema.batches
-    yield "batch_processing_duration_seconds/_sum", labels, schema.batch_seconds
+    yield "fenced_total", labels, dict(schema.errors).get(Fenced.__name__, 0)
+    if schema.oldest_time is not None and schema.position_time is not None:
+        # Cluster times count whole seconds in their upper half.
+        headroom = (schema.position_time >> 32) - (schema.oldest_time >> 32)
+        yield "oplog_headroom_seconds", labels, headroom
+    batches, count = "batch_processing_duration_seconds", 0
+    for bound, inside in zip(BATCH_SECONDS, schema.batches, strict=True):
+        count += inside
+        le = "+Inf" if bound == math.inf else str(bound)
+        yield f"{batches}/_bucket", (*labels, le), count
+    yield f"{batches}/_count", labels, count
+    yield f"{batches}/_sum", labels, schema.batch_seconds
 
 
 def _table_samples(
@@ -286,6 +320,9 @@ def _table_samples(
         yield "records_processed_total", (*labels, operation), count
     yield "dead_letters_total", labels, counts.dead_letters
     yield "type_conversion_warnings_total", labels, counts.rescued
+    pending = [each.pending_letters for each in tables]
+    if None not in pending:
+        yield "dead_letters_pending", labels, sum(filter(None, pending))
     changes = sum(table.structure_changes for table in tables)
     yield "schema_changes_total", (*labels, "add_column"), changes
     known = [

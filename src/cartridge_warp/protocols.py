@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from cwarp_core import BatchEncoder, EncodedBatch, Reply
 
@@ -86,6 +86,23 @@ class Source(Protocol):
         """
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class KnowsOldest(Protocol):
+    """A source that can tell how far back its history reaches. Any thread."""
+
+    def oldest_time(self) -> ClusterTime | None:
+        """The oldest cluster time whose changes it still has; None when it may not be
+        asked. Raises SourceError."""
+
+
+@runtime_checkable
+class KnowsLetters(Protocol):
+    """A destination that can count its dead letters. Any thread."""
+
+    def pending_letters(self) -> Mapping[str, int]:
+        """Pending ones by the table's name. Raises DestinationError."""
 
 
 class Copier(Protocol):

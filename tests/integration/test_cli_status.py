@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from cartridge_warp.metadata import layout, store
 from cartridge_warp.model import Position, SourceIdentity
-from tests.command import command, cwarp, environment, schemas_in
+from postgresql_kit import fetch
+from tests.command import assert_refused, command, cwarp, environment, schemas_in
 
 META = "cartridge_warp_metadata"
 
@@ -140,3 +144,63 @@ def test_a_reader_that_leaves_is_no_traceback(uri: str) -> None:
         err = process.stderr.read()
     assert process.returncode == 1
     assert err == ""
+
+
+@pytest.fixture
+def onlooker(uri: str) -> Iterator[str]:
+    """The URI of a role that has no right of its own."""
+    role = f"onlooker_{secrets.token_hex(4)}"
+    fetch(uri, f"CREATE ROLE {role} LOGIN")
+    yield uri.replace("//postgres@", f"//{role}@")
+    fetch(uri, f"DROP OWNED BY {role}")
+    fetch(uri, f"DROP ROLE {role}")
+
+
+def positions_apart(page: str) -> str:
+    """The page without the age of its position, which grows."""
+    return re.sub(r"UTC, .* s old", "", page)
+
+
+def test_the_right_to_read_is_enough(uri: str, onlooker: str) -> None:
+    ended = cwarp("status", onlooker)
+    assert_refused(ended, 3, "may not read the metadata schema", "hint: GRANT USAGE ON")
+    for grant in ended.err.partition("hint: ")[2].strip(";\n").split(";"):
+        fetch(uri, grant)
+    whole = positions_apart(cwarp("status", uri).out)
+    assert positions_apart(cwarp("status", onlooker).out) == whole
+    # Nor does it take the right to read what dead letters hold.
+    role = onlooker.partition("//")[2].partition("@")[0]
+    letters = f"{META}.dead_letter_queue"
+    fetch(uri, f"REVOKE ALL ON {letters} FROM {role}")
+    assert cwarp("status", onlooker).code == 3
+    fetch(uri, f"GRANT SELECT (schema_name, table_name, state) ON {letters} TO {role}")
+    assert positions_apart(cwarp("status", onlooker).out) == whole
+
+
+def test_the_server_itself_keeps_status_from_writing(uri: str) -> None:
+    """A view that would write when it is read stands where a table was."""
+    for statement in (
+        f"ALTER TABLE {META}.sync_runs RENAME TO runs",
+        f"CREATE SEQUENCE {META}.reads",
+        f"CREATE VIEW {META}.sync_runs AS SELECT * FROM {META}.runs"
+        f" WHERE nextval('{META}.reads') > 0",
+    ):
+        fetch(uri, statement)
+    ended = cwarp("status", uri)
+    assert ended.code == 3
+    assert "ReadOnlySqlTransaction" in ended.err
+
+
+def test_only_pending_dead_letters_are_shown(uri: str) -> None:
+    fetch(
+        uri,
+        f"""
+        INSERT INTO {META}.dead_letter_queue
+            (schema_name, table_name, collection, reason, raw, fingerprint, state)
+        SELECT 'shop', 'orders', 'Orders', 'misfit', 'x', n::text::bytea,
+            (ARRAY['pending', 'resolved', 'discarded'])[n %% 3 + 1]
+        FROM generate_series(1, 9) n
+        """,
+    )
+    shop, _ = json.loads(cwarp("status", uri, "--json").out)["schemas"]
+    assert shop["tables"][0]["dead_letters"] == 1 + 3

@@ -131,3 +131,15 @@ def test_the_read_preference_is_sent(
     (chunk,) = source.plan_chunks("c")
     assert sum(map(len, source.snapshot("c", chunk))) == 2000
     source.close()
+
+
+def test_the_oldest_time_of_the_oplog(mongo_client: Client, mongo_uri: str) -> None:
+    source = make(mongo_uri, "shop")
+    (first,) = mongo_client["local"]["oplog.rs"].find().sort("$natural", 1).limit(1)
+    assert source.oldest_time() == first["ts"].time << 32 | first["ts"].inc
+    broken = {"failCommands": ["find"], "errorCode": 13}
+    with failing(mongo_client, {"times": 1}, **broken):
+        assert source.oldest_time() is None
+    # Whoever may not read it is not asked again, every few seconds, for ever.
+    assert source.oldest_time() is None
+    source.close()

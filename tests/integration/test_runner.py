@@ -14,7 +14,7 @@ from cartridge_warp.engine import runner
 from cartridge_warp.engine.progress import Phase, Progress
 from cartridge_warp.engine.signals import StopSignal
 from cartridge_warp.errors import DestinationError, PreconditionError, SourceError
-from engine_kit import SCHEMA, Shop, wait_until
+from engine_kit import SCHEMA, Running, Shop, wait_until
 
 
 @pytest.fixture
@@ -158,3 +158,24 @@ def test_what_ends_a_stream_is_in_the_error_log(shop: Shop) -> None:
         shop.once()
     ((table, kind, _),) = errors(shop)
     assert (table, kind) == (None, "SourceError")
+
+
+def test_dead_letters_and_head_room_are_looked_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartridge_warp.engine.watch.LOOK_SECONDS", 0.1)
+
+    def pending(run: Running) -> int | None:
+        return run.table("orders").pending_letters
+
+    with shop.running() as run:
+        wait_until(lambda: pending(run) == 0, "the first look")
+        shop.db["orders"].insert_one({"_id": "no number", "n": 1})
+        wait_until(lambda: pending(run) == 1, "the dead letter is seen")
+        oldest, position = run.schema().oldest_time, run.schema().position_time
+        assert oldest is not None
+        assert position is not None
+        assert 0 < oldest <= position
+    # One that an earlier run left is seen by the next.
+    with shop.running() as run:
+        wait_until(lambda: pending(run) == 1, "the dead letter is seen again")

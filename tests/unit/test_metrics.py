@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cartridge_warp import metrics
 from cartridge_warp.engine.progress import Counts, Phase, Progress
-from cartridge_warp.errors import SourceUnavailable
+from cartridge_warp.errors import Fenced, SourceUnavailable
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 SHOP = {"database": "shop_db", "schema": "shop"}
@@ -98,6 +98,48 @@ def test_batch_durations_are_counted_and_summed() -> None:
     name = "batch_processing_duration_seconds"
     assert found[named(f"{name}_count", SHOP)] == 2
     assert found[named(f"{name}_sum", SHOP)] == 0.75
+
+
+def test_batch_durations_fall_into_buckets() -> None:
+    progress = busy()
+    for seconds in (0.0004, 0.001, 0.02, 7.0, 61.0):
+        progress.schema("shop").moved(100 << 32, seconds=seconds)
+    found = scrape(progress)
+    name = "batch_processing_duration_seconds_bucket"
+    buckets = {
+        bound: found[named(name, SHOP | {"le": bound})]
+        for bound in ("0.001", "0.01", "0.025", "5.0", "10.0", "60.0", "+Inf")
+    }
+    assert buckets == {
+        **{"0.001": 2, "0.01": 2, "0.025": 3},
+        **{"5.0": 3, "10.0": 4, "60.0": 4, "+Inf": 5},
+    }
+
+
+def test_what_a_look_finds_is_absent_until_then() -> None:
+    progress = busy()
+    schema = progress.schema("shop")
+    schema.moved(1000 << 32)
+    pending = named("dead_letters_pending", ORDERS)
+    headroom = named("oplog_headroom_seconds", SHOP)
+    assert not {pending, headroom} & set(scrape(progress))
+    schema.looked(400 << 32 | 7, {"orders": 3})
+    found = scrape(progress)
+    assert (found[pending], found[headroom]) == (3, 600)
+    schema.looked(None, {})
+    found = scrape(progress)
+    assert found[pending] == 0
+    assert headroom not in found
+    schema.looked(1 << 32, None)
+    assert pending not in scrape(progress)
+
+
+def test_fences_are_counted_from_zero() -> None:
+    progress = busy()
+    fenced = named("fenced_total", SHOP)
+    assert scrape(progress)[fenced] == 0
+    progress.schema("shop").failed(Fenced("another process"))
+    assert scrape(progress)[fenced] == 1
 
 
 def test_the_ratio_of_the_copy_reaches_one_only_when_the_copy_is_over() -> None:
@@ -201,6 +243,7 @@ def test_the_list_is_what_is_exposed() -> None:
     schema.retrying(SourceUnavailable("away"))
     schema.heard(107 << 32, queued=0)
     schema.moved(100 << 32, seconds=0.5)
+    schema.looked(1 << 32, {})
     clock = progress._clock
     assert isinstance(clock, Clock)
     expose = metrics.exposition(progress.snapshot)
@@ -209,7 +252,8 @@ def test_the_list_is_what_is_exposed() -> None:
     seen: dict[str, set[str]] = {}
     for name, labels in parse(expose()[1].decode()):
         base = name.removesuffix("_count").removesuffix("_sum")
-        seen.setdefault(base, set()).update(dict(labels))
+        base = base.removesuffix("_bucket")
+        seen.setdefault(base, set()).update(set(dict(labels)) - {"le"})
     assert seen == {each.full_name: set(each.labels) for each in metrics.METRICS}
 
 

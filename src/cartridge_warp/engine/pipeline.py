@@ -14,6 +14,7 @@ from .line import Line
 from .progress import Phase
 from .stream import Stream
 from .tables import Tables
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def run(line: Line, *, once: bool) -> None:
     with (
         contextlib.closing(line.source),
         contextlib.closing(line.destination),
+        Watch(line),
     ):
         try:
             position = _start(line)

@@ -10,11 +10,13 @@ Times are wall-clock seconds (``time.time``); a time of the source is a cluster 
 
 from __future__ import annotations
 
+import bisect
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +25,12 @@ from ..errors import DestinationError, SourceError
 from ..model import ClusterTime
 
 End = Literal["source", "destination"]
+
+#: Upper bounds, in seconds, by which batches are counted. The last one has none.
+BATCH_SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, math.inf),
+)
 
 
 class Phase(StrEnum):
@@ -74,7 +82,9 @@ class Counts(Struct, frozen=True):
 class TableView(Struct, frozen=True):
     """One table. ``expected``: the source's estimate of documents to copy.
 
-    table: its name in the destination, "" while it has none.
+    table: its name in the destination, "" while it has none.  pending_letters: dead
+    letters that wait in the destination, those of earlier runs included; None until
+    known.
     """
 
     collection: str
@@ -83,6 +93,7 @@ class TableView(Struct, frozen=True):
     expected: int = 0
     counts: Counts = Counts()
     structure_changes: int = 0
+    pending_letters: int | None = None
     last_commit: float | None = None
     last_error: str = ""
 
@@ -95,7 +106,9 @@ class SchemaView(Struct, frozen=True):
     source's clock; 0 when nothing is left to do, None until known.  source_connected,
     destination_connected: False while that end is being reached for.  turned: when a
     loop of this schema last turned.  queued: replies read and not yet taken.
-    batches, batch_seconds: commits of the stream and the time they took together.
+    oldest_time: the oldest cluster time the source still has the changes of, None
+    when it does not tell.  batches: commits of the stream, by the bounds of
+    ``BATCH_SECONDS``.  batch_seconds: the time they took together.
     filtered: change events of collections that are not synced.
     """
 
@@ -105,6 +118,7 @@ class SchemaView(Struct, frozen=True):
     tables: tuple[TableView, ...] = ()
     source_time: ClusterTime | None = None
     position_time: ClusterTime | None = None
+    oldest_time: ClusterTime | None = None
     lag_seconds: float | None = None
     source_connected: bool = False
     destination_connected: bool = False
@@ -115,7 +129,7 @@ class SchemaView(Struct, frozen=True):
     retries: int = 0
     filtered: int = 0
     queued: int = 0
-    batches: int = 0
+    batches: tuple[int, ...] = (0,) * len(BATCH_SECONDS)
     batch_seconds: float = 0.0
 
     @property
@@ -300,10 +314,37 @@ class SchemaProgress:
                 position_time=max(position_time, view.position_time or 0),
                 last_commit=now,
                 turned=now,
-                batches=view.batches + (seconds is not None),
-                batch_seconds=view.batch_seconds + (seconds or 0.0),
             )
+            if seconds is not None:
+                self._count_batch(seconds)
             self._set_lag(idle=False)
+
+    def _count_batch(self, seconds: float) -> None:
+        batches = list(self._view.batches)
+        batches[bisect.bisect_left(BATCH_SECONDS, seconds)] += 1
+        self._view = replace(
+            self._view,
+            batches=tuple(batches),
+            batch_seconds=self._view.batch_seconds + seconds,
+        )
+
+    @property
+    def position_time(self) -> ClusterTime | None:
+        """The cluster time of the committed position."""
+        return self._view.position_time
+
+    def looked(
+        self, oldest_time: ClusterTime | None, letters: Mapping[str, int] | None
+    ) -> None:
+        """What a look at both ends found; None for what it could not.
+
+        letters: pending ones by the table's name; no entry is none of them.
+        """
+        with self._lock:
+            self._view = replace(self._view, oldest_time=oldest_time)
+            for name, seen in self._tables.items():
+                pending = None if letters is None else letters.get(seen.table, 0)
+                self._tables[name] = replace(seen, pending_letters=pending)
 
     def heard(
         self, source_time: ClusterTime, *, queued: int, idle: bool = False

@@ -21,7 +21,7 @@ from pymongo.server_description import ServerDescription
 from pymongo.uri_parser import split_options
 
 from ..config import SourceSettings
-from ..errors import ConfigError
+from ..errors import ConfigError, SourceError
 from ..model import ClusterTime
 from .errors import translating
 
@@ -118,6 +118,7 @@ class Link:
         self.anonymous = _anonymous(settings.connection_string)
         self.name = database
         self.database = self.client[database]
+        self._oplog_readable = True
         mode = read_pref_mode_from_name(settings.read_preference)
         self.reading = preference(mode, None)
 
@@ -129,8 +130,34 @@ class Link:
 
     def newest_time(self) -> ClusterTime:
         """The newest time in the primary's oplog, committed or not."""
-        time = self.ask({"ping": 1}, admin=True)["operationTime"]
-        return (int(time.time) << 32) | int(time.inc)
+        return _number(self.ask({"ping": 1}, admin=True)["operationTime"])
+
+    def oldest_time(self) -> ClusterTime | None:
+        """The oldest time in the primary's oplog.
+
+        None, and not asked for again, when that may not be read: it takes the role
+        ``read`` on the database ``local``, and a mongos has no oplog to show.
+        """
+        if not self._oplog_readable:
+            return None
+        command = {
+            "find": "oplog.rs",
+            "sort": {"$natural": 1},
+            "limit": 1,
+            "singleBatch": True,
+            "projection": {"ts": 1},
+        }
+        try:
+            with translating("find"):
+                reply = self.client["local"].command(command)
+        except SourceError as error:
+            if error.retryable:
+                raise
+            self._oplog_readable = False
+            return None
+        return next(
+            (_number(each["ts"]) for each in reply["cursor"]["firstBatch"]), None
+        )
 
     def committed_time(self) -> ClusterTime:
         """The same, once it is committed.
@@ -215,6 +242,10 @@ def _check_options(uri: str) -> None:
             hint="correct it or take it out",
             setting=_SETTING,
         ) from None
+
+
+def _number(time: Timestamp) -> ClusterTime:
+    return (int(time.time) << 32) | int(time.inc)
 
 
 def majority(after: ClusterTime) -> dict[str, Any]:

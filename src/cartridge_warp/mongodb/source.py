@@ -60,6 +60,10 @@ class MongoSource:
         """The newest time in the primary's oplog, once it is committed."""
         return self._link.committed_time()
 
+    def oldest_time(self) -> ClusterTime | None:
+        """The oldest time in the primary's oplog; None when it may not be read."""
+        return self._link.oldest_time()
+
     def sample(self, collection: str, size: int) -> Iterator[Reply]:
         """About ``size`` documents chosen at random."""
         return snapshot.sample(self._link, collection, size)

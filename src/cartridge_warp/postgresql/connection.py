@@ -23,7 +23,7 @@ _ABANDONED_SECONDS = 30
 #: SET LOCAL alone, so that it works behind a transaction pooler too. Dead peers are
 #: noticed by the server within a minute, even in the middle of a COPY.
 _BEGIN = f"""
-BEGIN ISOLATION LEVEL READ COMMITTED;
+BEGIN ISOLATION LEVEL {{mode}};
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SET LOCAL idle_in_transaction_session_timeout = '{_ABANDONED_SECONDS}s';
@@ -33,6 +33,11 @@ SET LOCAL tcp_keepalives_count = 3;
 SET LOCAL lock_timeout = '{{lock_ms:d}}ms';
 SET LOCAL statement_timeout = '{{statement_ms:d}}ms';
 """
+
+#: What work happens in, and what looks at it: one moment for all queries, and a
+#: promise to write nothing that the server itself keeps.
+_WORK = "READ COMMITTED"
+_LOOK = "REPEATABLE READ, READ ONLY"
 
 #: For a peer that is gone without a word, where the connection string has none.
 _KEEPALIVES = {
@@ -95,24 +100,33 @@ class Link:
         self._connection: Connection[TupleRow] | None = None
 
     def begin(
-        self, *, lock_ms: int = 0, statement_ms: int | None = None
+        self,
+        *,
+        lock_ms: int = 0,
+        statement_ms: int | None = None,
+        read_only: bool = False,
     ) -> Cursor[TupleRow]:
         """Open a transaction. 0 means no limit; without a value, command_timeout.
+
+        read_only: for several queries about one moment, which write nothing.
 
         A connection that the server closed while it was idle is opened again.
         """
         if statement_ms is None:
             statement_ms = round(self._settings.command_timeout * 1000)
-        text = _BEGIN.format(lock_ms=lock_ms, statement_ms=statement_ms).encode()
+        mode = _LOOK if read_only else _WORK
+        text = _BEGIN.format(mode=mode, lock_ms=lock_ms, statement_ms=statement_ms)
         reused = self._connection is not None
         cur = self._cursor()
         try:
-            return cur.execute(text)
+            return cur.execute(text.encode())
         except psycopg.Error as error:
             self.drop()
             if not reused:
                 raise translated(error) from error
-        return self.begin(lock_ms=lock_ms, statement_ms=statement_ms)
+        return self.begin(
+            lock_ms=lock_ms, statement_ms=statement_ms, read_only=read_only
+        )
 
     def commit(self) -> None:
         """COMMIT. Raises CommitUnknown when its answer was lost.
@@ -151,10 +165,16 @@ class Link:
 
     @contextmanager
     def transaction(
-        self, *, lock_ms: int = 0, statement_ms: int | None = None
+        self,
+        *,
+        lock_ms: int = 0,
+        statement_ms: int | None = None,
+        read_only: bool = False,
     ) -> Iterator[Cursor[TupleRow]]:
         """A transaction around the block: COMMIT after it, ROLLBACK on any error."""
-        cur = self.begin(lock_ms=lock_ms, statement_ms=statement_ms)
+        cur = self.begin(
+            lock_ms=lock_ms, statement_ms=statement_ms, read_only=read_only
+        )
         try:
             with translating(), cur:
                 yield cur

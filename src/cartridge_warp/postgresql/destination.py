@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -19,7 +19,7 @@ from ..errors import (
     WarpError,
 )
 from ..killpoint import reached
-from ..metadata import chunks, layout, letters, registry, store
+from ..metadata import chunks, layout, letters, registry, status, store
 from ..model import (
     Batch,
     ChunkRange,
@@ -90,6 +90,15 @@ class PostgresDestination:
 
     def begin(self, position: Position) -> None:
         self.commit(Batch(position))
+
+    def pending_letters(self) -> Mapping[str, int]:
+        # A connection of its own: this comes from any thread.
+        link = Link(self._settings, application_name("watch", self._schema))
+        try:
+            with link.transaction(read_only=True) as cur:
+                return status.pending_letters(cur, self._meta, self._schema)
+        finally:
+            link.drop()
 
     def close(self) -> None:
         if self._owned is not None:

@@ -29,7 +29,7 @@ def check(link: Link, schema: str, meta: str) -> bool:
                 hint="give the schema a shorter name in the configuration",
             )
     try:
-        with link.transaction() as cur:
+        with link.transaction(read_only=True) as cur:
             _check_server(cur)
             _check_temporary(cur)
             for name in (schema, meta):
