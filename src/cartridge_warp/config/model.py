@@ -62,7 +62,8 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Meta(
             description="The database, when one schema is configured and does not"
-            " name its own."
+            " name its own. Without `schemas` the one there is has this name too,"
+            " unless `single_schema_name` is set."
         ),
     ] = ""
     full_document: Annotated[
