@@ -29,8 +29,12 @@ SECRET_FIELDS = frozenset({"password", "passwd", "pwd", "secret"})
 HIDDEN = "***"
 
 # The user information of a URI. Greedy up to the last "@" of the word, because a
-# password with an unescaped "@" or "/" must not be cut in half and shown.
-_URI_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.IGNORECASE)
+# password with an unescaped "@" or "/" must not be cut in half and shown. A hint's
+# USER:PASSWORD@HOST, and nothing but that, stays.
+_URI_USER = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://)(?!USER:PASSWORD@HOST[^\s'\"@]*(?:[\s'\"]|$))[^\s'\"]*@",
+    re.IGNORECASE,
+)
 _URI_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s'\"]*)@", re.I)
 # password=... of a libpq string or a URI's query; "password": ... of JSON or a dict.
 _ASSIGNMENT = re.compile(

@@ -158,6 +158,21 @@ def test_a_host_that_nobody_knows(shop_uri: str) -> None:
 # --- MongoDB ------------------------------------------------------------------------
 
 
+#: Do not wait the usual ten seconds for a server that will not come.
+HURRY = {"CARTRIDGE_WARP_SOURCE__CONNECTION_TIMEOUT": "2"}
+
+
+def initiate(client: pymongo.MongoClient[dict[str, Any]], port: int) -> None:
+    """Make a server started with ``--replSet=rs0`` the primary of its own set."""
+    members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+    client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+    for _ in range(300):
+        if client.admin.command("hello")["isWritablePrimary"]:
+            return
+        time.sleep(0.1)
+    pytest.fail("no primary after 30 s")
+
+
 @pytest.fixture(scope="module")
 def locked_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a replica set that wants to know who asks; ``reader`` may read."""
@@ -169,12 +184,7 @@ def locked_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         with pymongo.MongoClient[dict[str, Any]](
             port=port, directConnection=True
         ) as client:
-            member = {"_id": 0, "host": f"127.0.0.1:{port}"}
-            client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
-            for _ in range(300):
-                if client.admin.command("hello")["isWritablePrimary"]:
-                    break
-                time.sleep(0.1)
+            initiate(client, port)
             client.admin.command("createUser", "root", pwd="root", roles=["root"])
         uri = f"mongodb://root:root@127.0.0.1:{port}/?directConnection=true"
         with pymongo.MongoClient[dict[str, Any]](uri) as client:
@@ -215,10 +225,44 @@ def test_mongodb_is_not_there(postgres_uri: str) -> None:
     port = free_port()
     ended = sync(
         *(f"mongodb://u:{PASSWORD}@127.0.0.1:{port}/shop", postgres_uri, "--once"),
-        env={"CARTRIDGE_WARP_SOURCE__CONNECTION_TIMEOUT": "2"},
+        env=HURRY,
     )
-    assert_refused(ended, 3, f"cannot be reached, or has no primary: 127.0.0.1:{port}")
+    assert_refused(ended, 3, f"cannot be reached at 127.0.0.1:{port}", "is running")
     assert schemas_in(postgres_uri) == set()
+
+
+def test_the_replica_set_has_another_name(mongo_uri: str, postgres_uri: str) -> None:
+    uri = embedded.with_database(mongo_uri, "shop").replace("=rs0", "=rs1")
+    ended = sync(uri, postgres_uri, "--once", env=HURRY)
+    assert_refused(ended, 3, "no server is a member of the replica set", "replicaSet")
+
+
+@pytest.mark.parametrize("option", ["", "?directConnection=true"])
+def test_the_replica_set_was_never_initiated(
+    tmp_path: Path, postgres_uri: str, option: str
+) -> None:
+    with lone_mongod(tmp_path / "db", "--replSet=rs0") as port:
+        uri = f"mongodb://127.0.0.1:{port}/shop{option}"
+        ended = sync(uri, postgres_uri, "--once", env=HURRY)
+    assert_refused(ended, 3, "never initiated", "hint: run rs.initiate() once")
+
+
+def test_a_replica_set_without_a_primary(tmp_path: Path, postgres_uri: str) -> None:
+    """Its only member is told to stay a secondary."""
+    with lone_mongod(tmp_path / "db", "--replSet=rs0") as port:
+        with pymongo.MongoClient[dict[str, Any]](
+            port=port, directConnection=True
+        ) as client:
+            initiate(client, port)
+            client.admin.command("replSetStepDown", 60, force=True)
+        uri = f"mongodb://127.0.0.1:{port}/shop"
+        ended = sync(uri, postgres_uri, "--once", env=HURRY)
+    assert_refused(ended, 3, f"has no primary: 127.0.0.1:{port}", "election")
+
+
+def test_a_name_service_that_does_not_know_it(postgres_uri: str) -> None:
+    ended = sync("mongodb+srv://nobody.invalid/shop", postgres_uri, "--once", env=HURRY)
+    assert_refused(ended, 3, "ConfigurationError", "mongodb+srv://")
 
 
 # --- nothing else is shown ----------------------------------------------------------

@@ -180,3 +180,19 @@ def test_the_drivers_stay_quiet_below_warning() -> None:
     logging.getLogger("pymongo.command").debug("find %s", {"filter": 1})
     logging.getLogger("pymongo").warning("seen")
     assert [line["event"] for line in lines()] == ["seen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "write mongodb://USER:PASSWORD@HOST:27017/DATABASE, where",
+            "write mongodb://USER:PASSWORD@HOST:27017/DATABASE, where",
+        ),
+        ("postgresql://USER:PASSWORD@HOST/d", "postgresql://USER:PASSWORD@HOST/d"),
+        ("mongodb://USER:PASSWORD@HOSTcanary@h/d", "mongodb://***@h/d"),
+        ("mongodb://USER:PASSWORD@h/d", "mongodb://***@h/d"),
+    ],
+)
+def test_the_example_of_a_hint_stays_readable(text: str, shown: str) -> None:
+    assert logs.redact(text) == shown

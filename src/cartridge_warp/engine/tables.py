@@ -125,7 +125,7 @@ class Tables:
         if collection.name in (*schema.table_whitelist, *schema.global_table_whitelist):
             raise PreconditionError(
                 f"{schema.database}.{collection.name} cannot be synced: {reason}",
-                hint="take it out of the whitelist",
+                hint="leave it out of --tables, or of the whitelist in the file",
             )
         log.warning("not synced: %s", reason, extra={"collection": collection.name})
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)

@@ -93,8 +93,8 @@ def _check_source(
     if row is None:
         return
     hint = (
-        "connect the source this schema was copied from, or give this one a schema "
-        "name or a metadata_schema of its own"
+        "connect the source this schema was copied from, or copy this one into a "
+        "schema of its own (--schema)"
     )
     if row[0] != identity.replica_set_id:
         raise PreconditionError(

@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from bson.errors import BSONError
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+)
 
 from cwarp_core import CorruptBSON
 
@@ -109,7 +114,13 @@ def translated(error: PyMongoError, doing: str) -> SourceError:
                 f"MongoDB cannot be reached ({doing}: {kind})",
                 hint="check that a primary is up and can be reached from here",
             )
-        return SourceError(f"the MongoDB driver refused {doing}: {kind}")
+        return SourceError(
+            f"the MongoDB driver refused {doing}: {kind}",
+            hint="check the connection string; the name of a mongodb+srv:// URI has to "
+            "be one that the name service knows"
+            if isinstance(error, ConfigurationError)
+            else "",
+        )
     name = (error.details or {}).get("codeName", "error")
     message = f"MongoDB refused {doing}: {name} ({error.code})"
     if verdict is Verdict.HISTORY:

@@ -213,6 +213,11 @@ class Link:
         known = self.client.topology_description.server_descriptions()
         return ", ".join(sorted(f"{host}:{port}" for host, port in known))
 
+    def kinds(self) -> set[str]:
+        """What those servers are, in the driver's words: ``RSPrimary``, ``Unknown``."""
+        known = self.client.topology_description.server_descriptions()
+        return {each.server_type_name for each in known.values()}
+
     def close(self) -> None:
         self.client.close()
 

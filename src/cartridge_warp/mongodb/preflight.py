@@ -19,6 +19,13 @@ log = logging.getLogger(__name__)
 _MIN_WIRE = 9
 _COMMAND_NOT_FOUND = 59
 
+#: The driver's words for a server that has not answered, and for one that was started
+#: with --replSet and never initiated.
+_UNKNOWN = "Unknown"
+_GHOST = "RSGhost"
+_NOT_INITIATED = "{} is of a replica set that was never initiated"
+_INITIATE = "run rs.initiate() once"
+
 #: MongoDB's own databases, and how many others a hint names.
 _OWN = frozenset({"admin", "config", "local"})
 _SHOWN = 10
@@ -53,6 +60,8 @@ def _check_server(hello: dict[str, Any], version: str) -> None:
         )
     if hello.get("msg") == "isdbgrid":
         return
+    if hello.get("isreplicaset"):
+        raise PreconditionError(_NOT_INITIATED.format("the server"), hint=_INITIATE)
     if "setName" not in hello:
         raise PreconditionError(
             "the server is a standalone and no member of a replica set: "
@@ -104,12 +113,31 @@ def _precondition(link: Link, error: SourceError) -> PreconditionError:
             hint=f'db.grantRolesToUser(USER, [{{role: "read", db: "{link.name}"}}])',
         )
     if error.retryable and code is None:
-        return PreconditionError(
-            f"MongoDB cannot be reached, or has no primary: {link.hosts()}",
-            hint="check host, port, replicaSet and tls in the connection string, and "
-            "that a primary is up",
-        )
+        return _unreachable(link)
     return PreconditionError(str(error), hint=error.hint)
+
+
+def _unreachable(link: Link) -> PreconditionError:
+    """By what the driver's monitor heard: nothing, a stranger, or no primary."""
+    hosts, kinds = link.hosts(), link.kinds()
+    if not kinds:
+        return PreconditionError(
+            "no server is a member of the replica set that is named",
+            hint="correct replicaSet in the connection string: rs.conf()._id has it",
+        )
+    if _GHOST in kinds:
+        return PreconditionError(_NOT_INITIATED.format(hosts), hint=_INITIATE)
+    if kinds == {_UNKNOWN}:
+        return PreconditionError(
+            f"MongoDB cannot be reached at {hosts}",
+            hint="check that it is running there and that no firewall is between, and "
+            "host, port and tls in the connection string",
+        )
+    return PreconditionError(
+        f"MongoDB answers and has no primary: {hosts}",
+        hint="wait for the election, and check that the names its members have for "
+        "each other (rs.conf().members) can be reached from here",
+    )
 
 
 def _identity(link: Link, hello: dict[str, Any]) -> str:

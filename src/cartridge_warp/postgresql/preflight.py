@@ -26,7 +26,7 @@ def check(link: Link, schema: str, meta: str) -> bool:
         if not 0 < len(name.encode()) <= MAX_NAME_BYTES or "\0" in name:
             raise PreconditionError(
                 f"the {what} name {name!a} is not 1 to {MAX_NAME_BYTES} bytes long",
-                hint="give the schema a shorter name in the configuration",
+                hint="give it another name",
             )
     try:
         with link.transaction(read_only=True) as cur:
