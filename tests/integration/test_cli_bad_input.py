@@ -172,6 +172,21 @@ def test_several_mistakes_have_a_line_each() -> None:
     ]
 
 
+def test_what_the_environment_leaves_out_is_named_by_its_variable() -> None:
+    ended = cwarp(
+        "sync",
+        env={
+            "CARTRIDGE_WARP_SOURCE__CONNECTION_STRING": f"mongodb://u:{PASSWORD}@h",
+            "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING": "postgresql://h/d",
+        },
+    )
+    assert_refused(
+        ended,
+        *(2, "source.database: missing"),
+        "hint: set CARTRIDGE_WARP_SOURCE__DATABASE, or name it with --schema NAME",
+    )
+
+
 def test_a_fault_that_shows_late_names_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "warp.yaml"
     file.write_text(

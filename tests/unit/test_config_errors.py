@@ -327,7 +327,7 @@ def test_nothing_at_all_says_what_is_needed() -> None:
     assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
         "settings source.connection_string",
         "settings destination.connection_string",
-        "settings schemas",
+        "settings source.database",
     ]
 
 

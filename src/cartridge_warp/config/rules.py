@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec.structs import asdict, fields
 
-from .check import Checked, Values, nearest
+from .check import Checked, Values, nearest, variable
 from .model import DestinationSettings, HealthSettings, PrometheusSettings
-from .node import Problem
+from .node import NOWHERE, Problem
 from .uri import DESTINATION_SCHEMES, SOURCE_SCHEMES
 
 #: Databases MongoDB keeps for itself; change streams do not work there.
@@ -110,24 +110,27 @@ def _implied(checked: Checked, name: str, metadata: str) -> list[Values]:
     if name:
         _schema_name(checked, path, name, metadata)
         return [{"name": name, "database": _database(checked, path, name)}]
+    _nameless(checked)
+    return []
+
+
+def _nameless(checked: Checked) -> None:
+    """Nothing names a schema or a database."""
     if option := checked.option("source.connection_string"):
+        hint = "write mongodb://HOST/DATABASE, or name it with --schema NAME"
         # A source that is missing altogether has its own line already.
-        if "connection_string" in source:
-            checked.problems.append(
-                Problem(
-                    option,
-                    "",
-                    "the URI names no database",
-                    "write mongodb://HOST/DATABASE, or name it with --schema NAME",
-                )
-            )
+        if "connection_string" in checked.values.get("source", {}):
+            problem = Problem(option, "", "the URI names no database", hint)
+            checked.problems.append(problem)
+    elif checked.origins[""] == NOWHERE:
+        hint = f"set {variable('source.database')}, or name it with --schema NAME"
+        checked.problems.append(Problem(NOWHERE, "source.database", "missing", hint))
     else:
         checked.blame(
             "schemas",
             "none configured",
             "list one, or name the one there is by source.database (--schema)",
         )
-    return []
 
 
 def _listed(checked: Checked, schemas: list[Values], metadata: str) -> list[Values]:
