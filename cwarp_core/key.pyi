@@ -1,18 +1,19 @@
 from collections.abc import Sequence
 
 def key_encoding(key: bytes) -> str:
-    """The narrowest encoding that holds this ``_id`` element.
+    """The encoding for a table of ids of this one's kind.
 
     key: one type byte, then the value's bytes. Returns "objectId", "string", "uuid"
     (binary subtype 4), "bigint" (int32, int64), "numeric" (double, decimal128) or
-    "canonical". Raises CorruptBSON.
+    "canonical". A narrower one may hold this very id: 3.0 fits "bigint", but where
+    one id is a double, the next may be 3.5. Raises CorruptBSON.
     """
 
 def key_text(key: bytes, encoding: str) -> str:
     """The text form of the key cell, exactly what PostgreSQL prints for it.
 
-    Two ids that MongoDB holds equal (1, 1L, 1.0) have one text in "numeric" and in
-    "canonical". Raises KeyKindError when the id does not fit the encoding,
+    Two ids that MongoDB holds equal (1, 1L, 1.0; 0 and -0.0) have one text in every
+    encoding that holds them. Raises KeyKindError when the id does not fit the encoding,
     CorruptBSON when its bytes are not sound.
     """
 

@@ -1,7 +1,6 @@
 """``_id`` values as keys: COPY cells, their text, and the look-up filter."""
 
-from libc.stdint cimport int64_t
-
+from libc.stdint cimport int64_t, uint64_t
 
 from cwarp_core.bson cimport (
     K_UUID,
@@ -74,6 +73,41 @@ cdef int put_key_number(
     return put_plain(buf, &d)
 
 
+cdef bint as_int64(int type, const uint8_t *value, int64_t *x) noexcept nogil:
+    """The number as an int64; False when it is none, or has another exact value."""
+    cdef Digits d
+    cdef double real
+    cdef uint64_t magnitude = 0
+    cdef int i, digit
+    if type == T_INT32:
+        x[0] = load_i32(value)
+        return True
+    if type == T_INT64:
+        x[0] = load_i64(value)
+        return True
+    if type == T_DOUBLE:
+        real = load_double(value)
+        # 2^63 is a double and no int64; NaN fails both comparisons.
+        if not (-9223372036854775808.0 <= real < 9223372036854775808.0):
+            return False
+        x[0] = <int64_t>real
+        return <double>x[0] == real
+    if type != T_DECIMAL:
+        return False
+    digits_of_decimal128(value, &d)
+    strip_zeros(&d)
+    if d.special != FINITE or d.exponent < 0 or d.count + d.exponent > 19:
+        return False
+    for i in range(d.count + d.exponent):
+        digit = d.digit[i] - 48 if i < d.count else 0
+        # 19 digits never pass 2^64.
+        magnitude = magnitude * 10 + <uint64_t>digit
+    if magnitude > 9223372036854775807ULL + <uint64_t>d.negative:
+        return False
+    x[0] = <int64_t>(<uint64_t>0 - magnitude if d.negative else magnitude)
+    return True
+
+
 cdef int put_key(
     Buffer *buf, int encoding, int type, const uint8_t *value, size_t size, bint as_text,
     const uint8_t **fault,
@@ -103,11 +137,7 @@ cdef int put_key(
         return put_uuid(buf, value + 5) if as_text else put(buf, value + 5, 16)
     if encoding == E_NUMERIC:
         return put_key_number(buf, type, value, as_text)
-    if type == T_INT32:
-        x = load_i32(value)
-    elif type == T_INT64:
-        x = load_i64(value)
-    else:
+    if not as_int64(type, value, &x):
         return MISFIT
     if as_text:
         return put_int(buf, x)
@@ -152,7 +182,7 @@ cdef object canonical_key(int type, const uint8_t *value, size_t size):
 
 
 def key_encoding(bytes key not None):
-    """The narrowest encoding that holds this ``_id`` element."""
+    """The encoding for a table of ids of this one's kind."""
     cdef Element e
     e.type = <uint8_t>split_key(key, &e.size)
     e.value = <const uint8_t *>key + 1

@@ -69,6 +69,11 @@ def test_key_text_and_encoding_are_the_oracles(kind: str) -> None:
         (string("s"), "string", "s"),
         (binary(SIXTEEN, 4), "uuid", "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff"),
         (int64(-(2**63)), "bigint", "-9223372036854775808"),
+        (double(3.0), "bigint", "3"),
+        (double(-0.0), "bigint", "0"),
+        (double(-(2.0**63)), "bigint", "-9223372036854775808"),
+        (decimal("9.223372036854775807E+18"), "bigint", "9223372036854775807"),
+        (decimal("-0E+5"), "bigint", "0"),
         (
             double(0.1),
             "numeric",
@@ -96,19 +101,43 @@ def test_key_text_reads(raw: Raw, encoding: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "equal",
+    "raw",
     [
-        (int32(1), int64(1), double(1.0), decimal("1"), decimal("1.00")),
-        (int32(0), double(-0.0), decimal("-0E+5"), decimal("0.000")),
-        (double(0.5), decimal("0.5"), decimal("5000E-4")),
-        (int64(10**15), double(1e15), decimal("1E+15")),
-        (double(math.nan), decimal("NaN")),
+        *map(double, (3.5, 2.0**63, math.nan, math.inf, -math.inf)),
+        *map(decimal, ("3.5", "9223372036854775808", "1E+19", "NaN", "Infinity")),
+        string("3"),
+        boolean(True),
     ],
-    ids=["one", "zero", "half", "1e15", "NaN"],
 )
-@pytest.mark.parametrize("encoding", ["numeric", "canonical"])
+def test_what_is_no_int64_does_not_fit_a_bigint(raw: Raw) -> None:
+    with pytest.raises(KeyKindError):
+        cwarp_core.key_text(raw.key, "bigint")
+
+
+EQUAL_INTEGERS = [
+    (int32(1), int64(1), double(1.0), decimal("1"), decimal("1.00")),
+    (int32(0), double(-0.0), decimal("-0E+5"), decimal("0.000")),
+    (int64(10**15), double(1e15), decimal("1E+15")),
+    (int64(-(2**63)), double(-(2.0**63)), decimal("-9223372036854775808")),
+]
+EQUAL_NUMBERS = [
+    *EQUAL_INTEGERS,
+    (double(0.5), decimal("0.5"), decimal("5000E-4")),
+    (double(2.0**63), decimal("9223372036854775808")),
+    (double(math.nan), decimal("NaN")),
+]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "equal"),
+    [
+        *(("bigint", each) for each in EQUAL_INTEGERS),
+        *(("numeric", each) for each in EQUAL_NUMBERS),
+        *(("canonical", each) for each in EQUAL_NUMBERS),
+    ],
+)
 def test_ids_that_mongodb_holds_equal_have_one_key(
-    equal: tuple[Raw, ...], encoding: str
+    encoding: str, equal: tuple[Raw, ...]
 ) -> None:
     assert len({cwarp_core.key_text(each.key, encoding) for each in equal}) == 1
     cells = {_key_cell(each, encoding) for each in equal}

@@ -15,7 +15,7 @@ class KeyKind(ValueError):
 
 
 def key_encoding(value: Value) -> str:
-    """The narrowest encoding that holds this ``_id``."""
+    """The encoding for a table of ids of this one's kind."""
     if value.kind in ("int", "long"):
         return "bigint"
     if value.kind in NUMBERS:
@@ -35,11 +35,16 @@ def _fits(value: Value, encoding: str) -> bool:
         case "uuid":
             return kind_of(value) == "uuid"
         case "bigint":
-            return value.kind in ("int", "long")
+            return value.kind in NUMBERS and _is_int64(exact_text(value))
         case "numeric":
             return value.kind in NUMBERS
         case _:
             return True
+
+
+def _is_int64(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return len(digits) < 20 and digits.isdigit() and -(2**63) <= int(text) < 2**63
 
 
 def key_text(value: Value, encoding: str) -> str:
@@ -81,7 +86,7 @@ def key_cell(value: Value, encoding: str) -> bytes:
         case "uuid":
             return value.data
         case "bigint":
-            return value.data.to_bytes(8, "big", signed=True)
+            return int(text).to_bytes(8, "big", signed=True)
         case "numeric":
             return numeric_cell(Decimal(text))
         case _:
