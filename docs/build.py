@@ -209,6 +209,38 @@ def types_page() -> str:
             "column and values in a JSON column have no such form beside them: in "
             "`json_mode: plain` a date, a UUID or an ObjectId reads like a string "
             "there, and `json_mode: canonical` keeps the kinds apart.",
+            "## The key",
+            "`_id` is the primary key. Its type comes from the smallest, the greatest "
+            "and the sampled ids. MongoDB holds numbers of one value equal whatever "
+            "their kind, so 3, 3.0 and `Decimal128('3.00')` are one key in every type "
+            "that holds them, and -0.0 is 0.",
+            table(
+                ("`_id`s", "key"),
+                (
+                    ("`objectId`", '`text collate "C"`, 24 hex digits'),
+                    ("`string`", '`text collate "C"`'),
+                    ("`uuid`", "`uuid`"),
+                    (
+                        "`int`, `long`; later also `double` and `decimal` of an "
+                        "integer's value",
+                        "`bigint`",
+                    ),
+                    ("numbers with `double` or `decimal` among them", "`numeric`"),
+                    (
+                        "any other kind, or a mix",
+                        '`text collate "C"`, canonical: Extended JSON in the order of '
+                        'the fields, numbers by value: `"x"`, `3.5`, `{"a":1,"b":2}`, '
+                        '`{"$oid":"..."}`, `null`',
+                    ),
+                ),
+            ),
+            "When an `_id` comes that the key does not hold, the column is rewritten "
+            "once: `bigint` to `numeric` for another number, anything else to "
+            "canonical text, in one transaction with the structure's new version. "
+            "Readers of the table wait while that lasts, and they find another type "
+            "of key after it. What depends on the column (a view, a foreign key, a "
+            "trigger) makes PostgreSQL refuse; see [A row is missing]"
+            "(../troubleshooting.md#a-row-is-missing).",
         ]
     )
 

@@ -70,6 +70,17 @@ class LockTimeout(DestinationUnavailable):
     """A structure change waited too long for a table lock; the data goes on."""
 
 
+class StructureChanged(DestinationUnavailable):
+    """A table's key is in another encoding than the rows; nothing of them was kept.
+
+    The work succeeds with rows that were encoded for the newest structure.
+    """
+
+
+class StructureRefused(DestinationError):
+    """A structure change can never be made as things are; the data goes on."""
+
+
 class Fenced(WarpError):
     """Another process owns the schema now; nothing of this commit was kept."""
 

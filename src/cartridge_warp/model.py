@@ -86,7 +86,8 @@ class Table(Struct, frozen=True):
 class SchemaChange(Struct, frozen=True):
     """One step of a table's evolution.
 
-    kind: "add_column".  safety: "SAFE", "RISKY", "DANGEROUS" or "INCOMPATIBLE".
+    kind: "add_column", or "rewrite_key": ``_id`` is in the encoding ``column.type``
+    from now on.  safety: "SAFE", "RISKY", "DANGEROUS" or "INCOMPATIBLE".
     """
 
     kind: str
@@ -119,26 +120,31 @@ class Chunk(Struct, frozen=True):
 class TableState(Struct, frozen=True):
     """A table the destination knows, and how far its snapshot is.
 
-    planned: its chunks are stored.  complete: every chunk is done.
+    planned: its chunks are stored.  complete: every chunk is done.  pending_letters:
+    its dead letters that nothing has resolved.
     """
 
     table: Table
     planned: bool
     complete: bool
     documents: int = 0
+    pending_letters: int = 0
 
 
 class TableChanges(Struct, frozen=True):
     """What one batch does to one table. No key is in both ``upserts`` and ``deletes``.
 
-    deletes: key texts (``cwarp_core.key_text``).  events: change events this stands
-    for, so that read = applied + superseded + rejected can be checked.
+    deletes: key texts (``cwarp_core.key_text``).  unheld: canonical texts of deleted
+    ids that the key's encoding cannot hold, which may have a dead letter but no row.
+    events: change events this stands for, so that read = applied + superseded +
+    rejected can be checked.
     """
 
     table: Table
     upserts: tuple[EncodedBatch, ...] = ()
     deletes: tuple[str, ...] = ()
     events: int = 0
+    unheld: tuple[str, ...] = ()
 
 
 class Batch(Struct, frozen=True):

@@ -115,7 +115,11 @@ class Copier(Protocol):
         """Make a pending chunk ``copying``, committed, before its range is read."""
 
     def begin(self, chunk: Chunk, table: Table) -> None:
-        """Open the chunk's transaction. Rows go straight into the table."""
+        """Open the chunk's transaction. Rows go straight into the table.
+
+        From here to the end no structure change of the table passes. Raises
+        StructureChanged when the table's key is not that of ``table`` any more.
+        """
 
     def write(self, batch: EncodedBatch) -> None:
         """Send rows; keep the batch's rejects as dead letters of this transaction."""
@@ -168,8 +172,14 @@ class Destination(Protocol):
     def evolve(self, table: Table, changes: Sequence[SchemaChange]) -> Table:
         """Apply the changes and store the next version, in one transaction.
 
-        Raises LockTimeout when the table stays locked; nothing has changed then.
+        Raises LockTimeout when the table stays locked, StructureRefused when
+        something outside forbids it; nothing has changed then. Once the key is
+        rewritten, dead letters of ids that it can hold now are rows again.
         """
+
+    def waiting_keys(self, table: Table) -> set[str]:
+        """``cwarp_core.key_encoding`` of the ids that are pending dead letters because
+        the table's key did not hold them."""
 
     def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> None:
         """Store the chunks of a table's snapshot."""
@@ -182,8 +192,9 @@ class Destination(Protocol):
         """Apply the batch and move the position, in one transaction, once.
 
         When the outcome of COMMIT is unknown, the stored marker decides. Raises
-        Fenced, DestinationUnavailable (nothing was applied; the same call may be
-        repeated), DestinationError.
+        Fenced, StructureChanged (encode for the newest structure and call again),
+        DestinationUnavailable (nothing was applied; the same call may be repeated),
+        DestinationError.
         """
 
     def failed(self, error: Exception, table: Table | None = None) -> None:

@@ -182,7 +182,7 @@ def _document_key(identity: Item, encoding: str) -> str:
         return _key_json(_key_tree(identity))
     if kind in NUMBERS:
         return _plain_digits(Decimal(payload))
-    if kind == "binData":
+    if kind == "binData" and payload.subtype == 4 and len(payload.data) == 16:
         return str(uuid.UUID(bytes=payload.data))
     return payload.decode() if isinstance(payload, bytes) else str(payload)
 

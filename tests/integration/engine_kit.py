@@ -125,6 +125,8 @@ class Shop:
         self, collection: str, table: str | None = None
     ) -> list[Difference]:
         with psycopg.connect(self.postgres_uri) as connection:
+            # One moment for the structure and the rows.
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             return compare(self.db[collection], connection, SCHEMA, table or collection)
 
     def becomes_equal(self, collection: str, table: str | None = None) -> None:

@@ -148,18 +148,21 @@ def test_rejects_become_dead_letters_of_the_transaction(postgres_uri: str) -> No
 
 
 def test_a_later_good_event_resolves_its_dead_letter(postgres_uri: str) -> None:
-    rejects = [poison("a"), poison("b"), poison("c"), poison(None)]
+    rejects = [*map(poison, ('"a"', '"b"', '"c"', '"d"')), poison(None)]
     with opened(postgres_uri, TABLE) as destination:
         bad = TableChanges(TABLE, (encoded(rejects=rejects),), (), 4)
         destination.commit(Batch(position(2), (bad,)))
     with opened(postgres_uri, TABLE) as destination:
-        good = TableChanges(TABLE, (encoded([order("a", 1)]),), ("b",), 2)
+        good = TableChanges(
+            TABLE, (encoded([order("a", 1)]),), ("b",), 3, unheld=('"d"',)
+        )
         destination.commit(Batch(position(3), (good,)))
     states = {key: state for key, _, state, *_ in fetch(postgres_uri, DEAD_LETTERS)}
     assert states == {
-        "a": "resolved",
-        "b": "resolved",
-        "c": "pending",
+        '"a"': "resolved",
+        '"b"': "resolved",
+        '"c"': "pending",
+        '"d"': "resolved",
         None: "pending",
     }
 

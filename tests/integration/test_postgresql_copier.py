@@ -137,7 +137,7 @@ def test_rejects_are_dead_letters_of_the_chunk(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     rejects = [
-        Reject(b"raw", "misfit", -1, "b", 1),
+        Reject(b"raw", "misfit", -1, '"b"', 1),
         Reject(b"\0", "corrupt", 3, None, -1),
     ]
     copier = destination.copier()
@@ -156,7 +156,7 @@ def test_rejects_are_dead_letters_of_the_chunk(
         f" FROM {META}.dead_letter_queue",
     )
     assert set(letters) == {
-        ("b", "misfit", "note", None, b"raw"),
+        ('"b"', "misfit", "note", None, b"raw"),
         (None, "corrupt", None, 3, b"\0"),
     }
     assert fetch(postgres_uri, CHUNKS)[0][3:] == (3, 1)
@@ -164,7 +164,7 @@ def test_rejects_are_dead_letters_of_the_chunk(
     good = TableChanges(TABLE, upserts(order("b", 1)).upserts, (), 1)
     destination.commit(Batch(position(2), (good,)))
     states = fetch(postgres_uri, f"SELECT key, state FROM {META}.dead_letter_queue")
-    assert ("b", "resolved") in states
+    assert ('"b"', "resolved") in states
 
 
 def test_abort_hands_the_chunk_back(

@@ -54,6 +54,9 @@ def test_the_last_event_of_a_key_wins_and_all_are_counted() -> None:
     "same",
     [
         (1, Int64(1), 1.0, Decimal128("1.0")),
+        (0, -0.0, Decimal128("-0.00")),
+        (3.5, Decimal128("3.50")),
+        (float("nan"), Decimal128("NaN")),
         ({"a": 1}, {"a": 1.0}),
         (ObjectId("0" * 24), ObjectId("0" * 24)),
     ],

@@ -78,13 +78,28 @@ def test_what_is_not_known_is_blank(progress: Progress) -> None:
 def test_the_summary_adds_up(progress: Progress) -> None:
     lines = rendered(tables.summary(progress.snapshot()))
     assert words(lines, "shop.orders") == [
-        *("shop.orders", "copying", "2,499", "0", "0", "1", "3"),
+        *("shop.orders", "copying", "2,499", "0", "0", "0", "3"),
     ]
     assert words(lines, "shop.users") == [
         *("shop.users", "streaming", "10", "3", "1", "0", "0"),
     ]
-    assert words(lines, "total") == ["total", "2,509", "3", "1", "1", "3"]
+    assert words(lines, "total") == ["total", "2,509", "3", "1", "0", "3"]
     assert lines[-1] == "this run took 10 s"
+    assert "dead letters pending" not in "".join(lines)
+
+
+def test_the_summary_counts_letters_and_not_attempts(progress: Progress) -> None:
+    shop = progress.schema("shop")
+    shop.committed("Orders", Counts(read=1, dead_letters=1))
+    shop.looked(None, {"orders": 1, "never seen": 7})
+    lines = rendered(tables.summary(progress.snapshot()))
+    assert words(lines, "shop.orders")[-2:] == ["1", "3"]
+    assert words(lines, "total")[-2:] == ["1", "3"]
+    assert any(line.startswith("1 dead letter pending") for line in lines)
+    shop.looked(None, {"orders": 1200})
+    assert "1,200 dead letters pending" in "".join(
+        rendered(tables.summary(progress.snapshot()))
+    )
 
 
 def test_a_trouble_is_one_line_without_credentials_and_values(

@@ -42,6 +42,23 @@ def test_all_new_columns_ask_for_one_lock() -> None:
     )
 
 
+def test_a_rewritten_key_and_new_columns_are_one_statement() -> None:
+    table = Table("s", "t", "t", "bigint", ())
+    changes = (
+        SchemaChange("rewrite_key", Column("_id", ("_id",), "canonical"), "RISKY"),
+        SchemaChange("add_column", Column("x", ("x",), "text")),
+    )
+    assert ddl.alter_table(table, changes).as_string(None) == (
+        'ALTER TABLE "s"."t" ALTER COLUMN "_id" TYPE text COLLATE "C"'
+        ' USING "_id"::text, ADD COLUMN "x" text'
+    )
+    assert ddl.alter_table(
+        table, (SchemaChange("rewrite_key", Column("_id", ("_id",), "numeric")),)
+    ).as_string(None) == (
+        'ALTER TABLE "s"."t" ALTER COLUMN "_id" TYPE numeric USING "_id"::numeric'
+    )
+
+
 @pytest.mark.parametrize("name", ["", "x" * 64, "ä" * 32, "nul\0", "\ud800"])
 def test_names_postgresql_cannot_hold(name: str) -> None:
     with pytest.raises(DestinationError):

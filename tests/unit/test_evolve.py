@@ -143,3 +143,34 @@ def test_apply_refuses_a_second_of_a_name_or_path(column: Column) -> None:
 def test_apply_refuses_a_change_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="unknown schema change"):
         apply(TABLE, [SchemaChange("drop_column", TABLE.columns[0])])
+
+
+@pytest.mark.parametrize(
+    ("before", "seen", "after"),
+    [
+        ("objectId", ["string"], "canonical"),
+        ("uuid", ["canonical"], "canonical"),
+        ("bigint", ["numeric"], "numeric"),
+        ("bigint", ["numeric", "string"], "canonical"),
+        ("numeric", ["objectId"], "canonical"),
+    ],
+)
+def test_an_id_that_does_not_fit_asks_for_another_key(
+    before: str, seen: list[str], after: str
+) -> None:
+    table = msgspec.structs.replace(TABLE, key=before)
+    changes = evolve(table, [drift("paid", "bool")], seen)
+    assert [(c.kind, c.safety) for c in changes] == [
+        ("rewrite_key", "RISKY"),
+        ("add_column", "SAFE"),
+    ]
+    newer = apply(table, changes)
+    assert (newer.key, newer.version) == (after, 4)
+    assert [column.name for column in newer.columns[-2:]] == ["tags", "paid"]
+    assert evolve(newer, [], seen) == []
+
+
+@pytest.mark.parametrize("layout", ["columns", "document", "both"])
+def test_a_key_is_rewritten_in_every_layout(layout: str) -> None:
+    (change,) = evolve(with_options(layout=layout), [], ["bigint"])
+    assert (change.kind, change.column.type) == ("rewrite_key", "canonical")

@@ -12,7 +12,7 @@ from cartridge_warp.errors import (
     LockTimeout,
 )
 from cartridge_warp.postgresql import sqlstate
-from cartridge_warp.postgresql.sqlstate import Verdict, classify, translated
+from cartridge_warp.postgresql.sqlstate import Verdict, classify, refusal, translated
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,26 @@ def test_codes_that_leave_a_commit_open(code: str) -> None:
 def test_a_refused_commit_is_not_open() -> None:
     assert not sqlstate.unresolved(pg.SerializationFailure("x"), lost=False)
     assert sqlstate.unresolved(pg.AdminShutdown("x"), lost=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (pg.FeatureNotSupported, True),
+        (pg.DatatypeMismatch, True),
+        (pg.ProgramLimitExceeded, True),
+        (pg.RaiseException, True),
+        (pg.LockNotAvailable, False),
+        (pg.QueryCanceled, False),
+        (pg.AdminShutdown, False),
+        (pg.DiskFull, False),
+        (pg.DataCorrupted, False),
+        (psycopg.OperationalError, False),
+    ],
+)
+def test_what_ddl_is_refused_for_good(
+    error: type[psycopg.Error], refused: bool
+) -> None:
+    found = refusal(error("canary"))
+    assert (found is not None) is refused
+    assert found is None or (not found.retryable and "canary" not in str(found))

@@ -74,16 +74,19 @@ def summary(view: View) -> RenderableType:
         *("table", "phase", "copied", "upserted", "deleted"),
         *("dead letters", "rescued"),
     )
-    total = Counts()
+    total, letters = Counts(), 0
     for schema in view.schemas:
         for each in schema.tables:
             total += each.counts
+            pending = each.pending_letters or 0
+            letters += pending
             name = escape(_name(schema, each))
-            table.add_row(name, phase(each.phase), *_figures(each.counts))
+            figures = _figures(each.counts, pending)
+            table.add_row(name, phase(each.phase), *figures)
     table.add_section()
-    table.add_row("total", "", *_figures(total))
+    table.add_row("total", "", *_figures(total, letters))
     took = Text(f"this run took {_seconds(view.taken - view.started)}")
-    return Group(table, *_troubles(view), took)
+    return Group(table, *_troubles(view), *_pending(letters), took)
 
 
 def phase(name: str) -> Text:
@@ -106,11 +109,22 @@ def _trouble(name: str, error: str) -> Text:
     return Text(f"{name}: {first}", style="yellow", overflow="ellipsis")
 
 
-def _figures(counts: Counts) -> Iterator[RenderableType]:
+def _pending(letters: int) -> Iterator[Text]:
+    """Where to look for the documents that are no rows."""
+    if letters:
+        yield Text(
+            f"{letters:,} dead letter{'s' * (letters != 1)} pending, each a document "
+            "that is no row: cwarp status counts them by table, and dead_letter_queue "
+            "in the metadata schema holds them",
+            style="red",
+        )
+
+
+def _figures(counts: Counts, letters: int) -> Iterator[RenderableType]:
     yield f"{counts.copied:,}"
     yield f"{counts.applied - counts.deleted:,}"
     yield f"{counts.deleted:,}"
-    yield _count(counts.dead_letters, "red")
+    yield _count(letters, "red")
     yield _count(counts.rescued, "yellow")
 
 

@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
-from cwarp_core import BatchEncoder, EncodedBatch, Reply
+from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
 
 from ..errors import SourceError, WarpError
 from ..model import Chunk
@@ -138,6 +138,7 @@ class _Worker:
         encoder = line.destination.encoder(table)
         begun = False
         counts = Counts()
+        rejects: list[Reject] = []
         for reply in line.source.snapshot(shape.collection, chunk.range):
             line.progress.turn()
             if not len(reply):
@@ -146,22 +147,24 @@ class _Worker:
             if line.stop.requested and not begun:
                 break
             if begun and key and (line.stop.requested or shape.wanted):
-                self._commit(shape, counts, split_at=key)
+                self._commit(shape, counts, rejects, split_at=key)
                 return
             batch = _encoded(encoder, reply)
-            if batch.drift and (shape.table is not table or shape.changes(batch.drift)):
+            drifts = batch.drift or batch.rejects
+            if drifts and (shape.table is not table or shape.changes(batch)):
                 if not begun:
-                    table = shape.evolve(batch.drift)
+                    table = shape.evolve(batch)
                     encoder = line.destination.encoder(table)
                     batch = _encoded(encoder, reply)
                 elif key:
-                    self._commit(shape, counts, split_at=key)
-                    shape.evolve(batch.drift)
+                    self._commit(shape, counts, rejects, split_at=key)
+                    shape.evolve(batch)
                     return
             if not begun:
                 copier.begin(chunk, table)
                 begun = True
             copier.write(batch)
+            rejects += batch.rejects
             counts += Counts(
                 read=batch.documents,
                 copied=batch.rows,
@@ -173,12 +176,18 @@ class _Worker:
             return
         if not begun:
             copier.begin(chunk, table)
-        self._commit(shape, counts)
+        self._commit(shape, counts, rejects)
 
     def _commit(
-        self, shape: Shape, counts: Counts, *, split_at: bytes | None = None
+        self,
+        shape: Shape,
+        counts: Counts,
+        rejects: Sequence[Reject],
+        *,
+        split_at: bytes | None = None,
     ) -> None:
         self._copier.commit(split_at=split_at)
+        self._line.letters.committed(shape.table.name, rejects)
         self._line.progress.committed(shape.collection, counts)
 
 

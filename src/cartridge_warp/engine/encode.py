@@ -71,23 +71,21 @@ class _Part:
         self._events = changes.events
         self._unkeyed = changes.unkeyed
         self._documents: list[tuple[bytes, ClusterTime]] = []
-        deleted: list[bytes] = []
+        self._deleted: list[bytes] = []
         unknown: list[bytes] = []
         for event in changes.last.values():
-            self._sort(event, deleted, unknown)
-        self._deletes, self._impossible = _key_texts(deleted, shape.table.key)
+            self._sort(event, unknown)
         self._found = self._lookup(unknown, cluster_time)
         self._missing = len(unknown) - sum(len(reply) for reply in self._found)
         self._table, self._rows = self._encoded()
+        self._deletes, self._unheld = _key_texts(self._deleted, self._table.key)
 
-    def _sort(
-        self, event: ChangeEvent, deleted: list[bytes], unknown: list[bytes]
-    ) -> None:
+    def _sort(self, event: ChangeEvent, unknown: list[bytes]) -> None:
         key = event.key
         if key is None:
             raise AssertionError("the batcher keeps no event without a key")
         if event.operation == "delete":
-            deleted.append(key)
+            self._deleted.append(key)
         elif (document := event.document) is not None:
             self._documents.append((document, event.cluster_time))
         else:
@@ -103,7 +101,7 @@ class _Part:
     def _encoded(self) -> tuple[Table, EncodedBatch]:
         table = self._shape.table
         rows = self._encoded_for(table)
-        if rows.drift and self._shape.evolve(rows.drift) is not table:
+        if self._shape.evolve(rows) is not table:
             table = self._shape.table
             rows = self._encoded_for(table)
         return table, rows
@@ -118,12 +116,14 @@ class _Part:
 
     def table_changes(self) -> TableChanges:
         rows = (self._rows,) if self._rows.documents else ()
-        return TableChanges(self._table, rows, tuple(self._deletes), self._events)
+        return TableChanges(
+            self._table, rows, tuple(self._deletes), self._events, tuple(self._unheld)
+        )
 
     def counts(self) -> Counts:
         """See ``Progress`` for the sum that these make."""
         rejected = len(self._rows.rejects)
-        ignored = self._unkeyed + self._impossible
+        ignored = self._unkeyed + len(self._unheld)
         applied = self._rows.rows + len(self._deletes)
         return Counts(
             read=self._events,
@@ -136,15 +136,16 @@ class _Part:
         )
 
 
-def _key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], int]:
-    """The texts of these ids, and how many the key's encoding cannot hold.
+def _key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], list[str]]:
+    """The texts of these ids, and the canonical ones of those it cannot hold.
 
-    A row of such an id cannot exist, so there is nothing to delete.
+    A row of such an id cannot exist, so there is nothing to delete but a dead letter.
     """
     texts: list[str] = []
+    unheld: list[str] = []
     for key in keys:
         try:
             texts.append(key_text(key, encoding))
         except KeyKindError:
-            continue
-    return texts, len(keys) - len(texts)
+            unheld.append(key_text(key, "canonical"))
+    return texts, unheld

@@ -14,6 +14,7 @@ from ..config import ErrorSettings, SchemaSettings
 from ..errors import WarpError
 from ..protocols import Destination, Source
 from ..retry import Backoff, retrying
+from .letters import LetterLog
 from .progress import SchemaProgress, end_of
 from .signals import StopSignal
 
@@ -26,7 +27,8 @@ class Line:
     """One schema's way from its source to its destination.
 
     structure: held around every call of the destination that changes structure, since
-    these come one at a time.  clock: monotonic seconds.
+    these come one at a time.  letters: is told of every dead letter once it is
+    committed.  clock: monotonic seconds.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Line:
         self.stop = stop
         self.clock = clock
         self.structure = threading.Lock()
+        self.letters = LetterLog(clock)
         self._errors = errors or ErrorSettings()
         self._rng = rng or random.Random()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from cwarp_core import Drift
+from cwarp_core import EncodedBatch, Reply, key_encoding
 
-from ..errors import LockTimeout
+from ..errors import LockTimeout, StructureRefused
 from ..model import SchemaChange, Table
 from ..schema.evolve import evolve
 from .line import Line
@@ -17,6 +17,13 @@ log = logging.getLogger(__name__)
 #: After a table stayed locked, seconds until the structure change is tried again.
 #: Values are kept in ``_cwarp_extra`` meanwhile.
 LOCK_PAUSE = 5.0
+
+#: The first time, the rewrite of a key is tried again for so many seconds: what waits
+#: for it would be a dead letter, not a value beside its row.
+KEY_PATIENCE = 30.0
+
+
+_NOTHING = EncodedBatch(b"", 0, 0, (), (), 0, 0)
 
 
 class Shape:
@@ -31,53 +38,80 @@ class Shape:
         self.table = table
         self.wanted = False
         self._not_before = 0.0
+        self._owed: frozenset[str] = frozenset()
+        self._key_refused = False
 
     @property
     def collection(self) -> str:
         return self.table.collection
 
-    def changes(self, drift: Sequence[Drift]) -> list[SchemaChange]:
-        """What this drift asks of the newest version; nothing while it is locked."""
-        if not drift or self._line.clock() < self._not_before:
+    def changes(self, batch: EncodedBatch) -> list[SchemaChange]:
+        """What this batch asks of the newest version; nothing while it is locked."""
+        if self._line.clock() < self._not_before:
             return []
-        return evolve(self.table, drift)
+        keys: frozenset[str] = frozenset()
+        if not self._key_refused:
+            keys = self._owed | _unheld(batch)
+        return evolve(self.table, batch.drift, keys) if keys or batch.drift else []
 
-    def evolve(self, drift: Sequence[Drift]) -> Table:
-        """Make the table hold this drift where the policy allows; return the newest.
+    def evolve(self, batch: EncodedBatch) -> Table:
+        """Make the table hold this batch where the policy allows; return the newest.
 
         The caller holds no transaction on the table. Raises what the destination
-        raises, LockTimeout excepted: then the table stays as it is for a while.
+        raises, with two exceptions: after LockTimeout the table stays as it is for a
+        while, after StructureRefused its key does for the rest of the run.
         """
-        if not self.changes(drift):
+        if not self.changes(batch):
             return self.table
         self.wanted = True
         try:
             with self._line.structure:
-                # Another worker may have answered the same drift by now.
-                if changes := self.changes(drift):
-                    self._apply(changes)
+                # Another worker may have answered the same batch by now.
+                if changes := self.changes(batch):
+                    self._apply(batch, changes)
         finally:
             self.wanted = False
         return self.table
 
-    def _apply(self, changes: Sequence[SchemaChange]) -> None:
-        table = self.table
+    def make_up(self, keys: Collection[str]) -> None:
+        """Dead letters of an earlier run wait for a key that holds these encodings."""
+        self._owed |= frozenset(keys)
+        self.evolve(_NOTHING)
+
+    def _apply(self, batch: EncodedBatch, changes: Sequence[SchemaChange]) -> None:
+        table, line = self.table, self._line
+        rewrites = any(change.kind == "rewrite_key" for change in changes)
+        first = rewrites and not self._owed
+        give_up = line.clock() + (KEY_PATIENCE if first else 0.0)
 
         def attempt() -> Table | None:
             try:
-                return self._line.destination.evolve(table, changes)
+                return line.destination.evolve(table, changes)
             except LockTimeout as error:
+                if line.clock() < give_up:
+                    raise
                 log.warning(
                     "structure change put off: %s", error, extra={"table": table.name}
                 )
                 return None
 
-        newest = self._line.retry(attempt)
+        try:
+            newest = line.retry(attempt)
+        except StructureRefused as error:
+            if not rewrites:
+                raise
+            self._refused(error)
+            if others := self.changes(batch):
+                self._apply(batch, others)
+            return
         if newest is None:
-            self._not_before = self._line.clock() + LOCK_PAUSE
+            self._not_before = line.clock() + LOCK_PAUSE
+            if rewrites:
+                self._owed |= _unheld(batch)
             return
         self.table = newest
-        self._line.progress.restructured(table.collection, len(changes))
+        self._owed = frozenset()
+        line.progress.restructured(table.collection, len(changes))
         log.info(
             "structure changed",
             extra={
@@ -86,3 +120,27 @@ class Shape:
                 "columns": [change.column.name for change in changes],
             },
         )
+
+    def _refused(self, error: StructureRefused) -> None:
+        self._key_refused = True
+        log.warning(
+            "the key cannot be rewritten to hold ids of another kind, and documents "
+            "with such ids become dead letters: %s",
+            error,
+            extra={
+                "table": self.table.name,
+                "hint": error.hint
+                or "drop what depends on the column _id (a view, a foreign key, a "
+                "trigger), start again, and make it anew when the key is rewritten",
+            },
+        )
+
+
+def _unheld(batch: EncodedBatch) -> frozenset[str]:
+    """The encodings of the ids for which the key has no room."""
+    refused = [each.document for each in batch.rejects if each.code == "key_kind"]
+    if not refused:
+        return frozenset()
+    documents = Reply.of_documents(refused)
+    keys = map(documents.key, range(len(documents)))
+    return frozenset(key_encoding(key) for key in keys if key is not None)

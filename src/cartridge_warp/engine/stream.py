@@ -6,7 +6,7 @@ import logging
 
 from cwarp_core import ChangeEvent, CorruptBSON, Reply, parse_events
 
-from ..errors import SourceError
+from ..errors import SourceError, StructureChanged
 from ..killpoint import reached
 from ..model import Batch, ClusterTime, Position
 from ..retry import Stopped
@@ -133,10 +133,24 @@ class Stream:
         position = self._feed.position_of(pending.token)
         encoded = encode(line, self._tables, pending)
         batch = Batch(position, encoded.tables)
-        line.retry(lambda: line.destination.commit(batch))
+
+        def attempt() -> None:
+            nonlocal encoded, batch
+            try:
+                line.destination.commit(batch)
+            except StructureChanged:
+                # A copy rewrote a key meanwhile, and these rows are of no use.
+                encoded = encode(line, self._tables, pending)
+                batch = Batch(position, encoded.tables)
+                raise
+
+        line.retry(attempt)
         self._committed_at = line.clock()
         for collection, counts in encoded.counts:
             line.progress.committed(collection, counts)
+        for changes in batch.tables:
+            for rows in changes.upserts:
+                line.letters.committed(changes.table.name, rows.rejects)
         if encoded.filtered:
             line.progress.filtered(encoded.filtered)
         seconds = self._committed_at - started if batch.tables else None

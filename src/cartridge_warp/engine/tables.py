@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from cwarp_core import ChangeEvent, Observation, key_encoding
 
@@ -61,6 +62,9 @@ class Tables:
             state = states.get(name)
             if state is not None:
                 shape = self._add(state.table)
+                if state.pending_letters:
+                    waiting = partial(line.destination.waiting_keys, state.table)
+                    shape.make_up(line.retry(waiting))
             elif (made := self._create(name)) is not None:
                 shape = made
             else:

@@ -49,6 +49,9 @@ class Watch:
     ) -> None:
         self._over.set()
         self._thread.join(CLOSE_SECONDS)
+        # What the closing summary tells is as of the end.
+        if self._line.progress.position_time is not None:
+            self._look()
 
     def _look_on(self) -> None:
         pause = START_SECONDS

@@ -13,6 +13,9 @@ from cwarp_core import Reject
 from ..model import ClusterTime, Table
 from .store import beside_parameters, query
 
+#: For ``resolve``, canonical key texts as they are: one parameter, an array of text.
+GIVEN = sql.SQL("SELECT unnest(%s::text[])")
+
 
 def fingerprint(reject: Reject) -> bytes:
     """What makes two rejects of one table and reason the same entry.
@@ -90,29 +93,45 @@ def tables_with_pending(cur: Cursor[TupleRow], meta: str, schema: str) -> set[st
     return {row[0] for row in cur.fetchall()}
 
 
-def resolve_staged(
-    cur: Cursor[TupleRow], meta: str, table: Table, staging: sql.Composable
-) -> None:
-    """Resolve the dead letters of keys whose rows lie in the staging table."""
-    _resolve(
-        cur, meta, table, sql.SQL("SELECT s._id::text FROM {} s").format(staging), ()
+def without_key(
+    cur: Cursor[TupleRow], meta: str, table: Table, after: int, limit: int
+) -> list[tuple[int, bytes, ClusterTime | None]]:
+    """Pending letters whose id the table's key could not hold, from ``after`` on.
+
+    Number, document and time of each, by number. One whose document was a dead letter
+    for another reason later is left out: its bytes here may be older.
+    """
+    cur.execute(
+        query(
+            """
+            SELECT d.letter_id, d.raw, d.cluster_time FROM {meta}.dead_letter_queue d
+            WHERE d.schema_name = %s AND d.table_name = %s AND d.state = 'pending'
+              AND d.reason = 'key_kind' AND d.letter_id > %s
+              AND NOT EXISTS (
+                SELECT FROM {meta}.dead_letter_queue o
+                WHERE o.schema_name = d.schema_name AND o.table_name = d.table_name
+                  AND o.state = 'pending' AND o.reason <> d.reason
+                  AND md5(o.key) = md5(d.key) AND o.key = d.key)
+            ORDER BY d.letter_id LIMIT %s
+            """,
+            meta,
+        ),
+        (table.schema, table.name, after, limit),
     )
+    return cur.fetchall()
 
 
-def resolve_keys(
-    cur: Cursor[TupleRow], meta: str, table: Table, keys: Sequence[str]
-) -> None:
-    """Resolve the dead letters of deleted keys."""
-    _resolve(cur, meta, table, sql.SQL("SELECT unnest(%s::text[])"), (list(keys),))
-
-
-def _resolve(
+def resolve(
     cur: Cursor[TupleRow],
     meta: str,
     table: Table,
     keys: sql.Composable,
-    parameters: tuple[object, ...],
+    parameters: tuple[object, ...] = (),
 ) -> None:
+    """Resolve the dead letters of these keys.
+
+    keys: a query of one column, canonical key texts, as ``Reject.key`` has them.
+    """
     queue = sql.Identifier(meta, "dead_letter_queue")
     cur.execute(
         sql.SQL(

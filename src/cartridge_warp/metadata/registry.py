@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -83,6 +84,25 @@ def newest(cur: Cursor[TupleRow], meta: str, schema: str, name: str) -> Table | 
     return None if row is None else msgspec.json.decode(row[0], type=Table)
 
 
+def keys(
+    cur: Cursor[TupleRow], meta: str, schema: str, names: Sequence[str]
+) -> dict[str, str]:
+    """The key's encoding of each of these tables, in its newest version."""
+    cur.execute(
+        query(
+            """
+            SELECT DISTINCT ON (table_name) table_name, definition ->> 'key'
+            FROM {meta}.schema_registry
+            WHERE schema_name = %s AND table_name = ANY(%s) AND status = 'applied'
+            ORDER BY table_name, version DESC
+            """,
+            meta,
+        ),
+        (schema, list(names)),
+    )
+    return dict(cur.fetchall())
+
+
 def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
     """Every table of a schema in its newest version, by name."""
     cur.execute(
@@ -95,7 +115,10 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
                 (SELECT coalesce(sum(c.documents), 0)::bigint
                     FROM {meta}.snapshot_chunks c
                     WHERE c.schema_name = r.schema_name
-                      AND c.table_name = r.table_name)
+                      AND c.table_name = r.table_name),
+                (SELECT count(*) FROM {meta}.dead_letter_queue d
+                    WHERE d.schema_name = r.schema_name
+                      AND d.table_name = r.table_name AND d.state = 'pending')
             FROM {meta}.schema_registry r
             JOIN {meta}.table_state s USING (schema_name, table_name)
             WHERE r.schema_name = %s AND r.status = 'applied'

@@ -20,6 +20,7 @@ from .connection import CommitUnknown, Link, application_name, translating
 from .copyin import CopyIn
 from .ddl import table_name
 from .journal import Line
+from .structure import hold
 from .tenure import Tenure
 
 #: How long a commit looks for its outcome once its answer was lost.
@@ -72,6 +73,7 @@ class PostgresCopier:
         reached("tx_begin")
         try:
             with translating():
+                hold(cur, self._tenure.meta, self._tenure.schema, [table])
                 copy = CopyIn(cur, merge.copy_into(table_name(table), table))
         except BaseException:
             self._link.rollback()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from psycopg import sql
 
 from ..errors import DestinationError
 from ..model import Column, SchemaChange, Table
+from . import keys
 
 KEY = "_id"
 EXTRA = "_cwarp_extra"
@@ -72,6 +74,12 @@ def key_type(table: Table) -> str:
         raise DestinationError(f"no key encoding is called {table.key!r}") from None
 
 
+def _collated_key_type(table: Table) -> sql.Composable:
+    """As the column is defined: text sorts as MongoDB sorts it."""
+    kind = sql.SQL(key_type(table))
+    return kind + _COLLATE_C if key_type(table) == "text" else kind
+
+
 def column_type(column: Column) -> sql.Composable:
     """The type of a column; ObjectIds sort as MongoDB sorts them."""
     try:
@@ -94,10 +102,10 @@ def cells(table: Table) -> tuple[str, ...]:
 
 def cell_definitions(table: Table) -> list[sql.Composable]:
     """Name and type of each cell of ``cells``, in that order."""
-    key: sql.Composable = sql.SQL(key_type(table))
-    if key_type(table) == "text":
-        key = key + _COLLATE_C
-    types: list[sql.Composable] = [key, *map(column_type, table.columns)]
+    types: list[sql.Composable] = [
+        _collated_key_type(table),
+        *map(column_type, table.columns),
+    ]
     if table.options.source_ts:
         types.append(sql.SQL("timestamptz"))
     types.append(sql.SQL("jsonb"))
@@ -122,14 +130,23 @@ def create_table(table: Table) -> sql.Composed:
 
 def alter_table(table: Table, changes: tuple[SchemaChange, ...]) -> sql.Composed:
     """The changes as one ALTER TABLE, so that the lock is asked for once."""
-    steps = []
-    for change in changes:
-        if change.kind != "add_column":
-            raise DestinationError(f"no schema change is called {change.kind!r}")
-        column = change.column
-        steps.append(
-            sql.SQL("ADD COLUMN {} {}").format(name(column.name), column_type(column))
-        )
     return sql.SQL("ALTER TABLE {} {}").format(
-        table_name(table), sql.SQL(", ").join(steps)
+        table_name(table),
+        sql.SQL(", ").join(_step(table, change) for change in changes),
     )
+
+
+def _step(table: Table, change: SchemaChange) -> sql.Composed:
+    column = change.column
+    if change.kind == "add_column":
+        return sql.SQL("ADD COLUMN {} {}").format(
+            name(column.name), column_type(column)
+        )
+    if change.kind == "rewrite_key":
+        after = msgspec.structs.replace(table, key=column.type)
+        return sql.SQL("ALTER COLUMN {} TYPE {} USING {}").format(
+            name(KEY),
+            _collated_key_type(after),
+            keys.converted(table.key, after.key, name(KEY)),
+        )
+    raise DestinationError(f"no schema change is called {change.kind!r}")

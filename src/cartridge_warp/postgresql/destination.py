@@ -31,11 +31,11 @@ from ..model import (
     TableState,
 )
 from ..schema import evolve
-from . import ddl, merge, preflight
+from . import ddl, merge, preflight, structure
 from .connection import CommitUnknown, Link, application_name, translating
 from .copier import PostgresCopier
 from .journal import Line
-from .rowplan import plan_of
+from .rowplan import encoder_of
 from .staging import Staging
 from .tenure import Tenure
 
@@ -133,7 +133,11 @@ class PostgresDestination:
         after = evolve.apply(table, steps)
         if after is table:
             return table
-        with self._link.transaction(lock_ms=_DDL_LOCK_MS) as cur:
+        # Once it has its lock, a rewrite takes as long as the table is large.
+        rewrites = after.key != table.key
+        with self._link.transaction(
+            lock_ms=_DDL_LOCK_MS, statement_ms=0 if rewrites else None
+        ) as cur:
             known = registry.newest(cur, self._meta, table.schema, table.name)
             if known == after:
                 return after
@@ -145,14 +149,20 @@ class PostgresDestination:
                 )
             statement = ddl.alter_table(table, steps)
             reached("ddl_before")
-            cur.execute(statement)
+            structure.alter(cur, statement)
             safety = max((step.safety for step in steps), key=_SAFETIES.index)
             registry.record(
                 cur, self._meta, after, steps, statement.as_string(cur), safety
             )
+            if rewrites and table.name in self._tenure.letters:
+                structure.readmit(cur, self._meta, after, self._staging)
             self._check_owner(cur)
         reached("ddl_after")
         return after
+
+    def waiting_keys(self, table: Table) -> set[str]:
+        with self._link.transaction() as cur:
+            return structure.waiting_keys(cur, self._meta, table)
 
     def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> None:
         with self._link.transaction() as cur:
@@ -168,7 +178,7 @@ class PostgresDestination:
     # --- data -------------------------------------------------------------------
 
     def encoder(self, table: Table) -> BatchEncoder:
-        return BatchEncoder(plan_of(table))
+        return encoder_of(table)
 
     def copier(self) -> PostgresCopier:
         return PostgresCopier(self._settings, self._tenure)
@@ -189,6 +199,8 @@ class PostgresDestination:
         lines: list[Line] = []
         try:
             with translating(), cur:
+                tables = [changes.table for changes in batch.tables]
+                structure.hold(cur, self._meta, self._schema, tables)
                 for changes in batch.tables:
                     self._move_rows(cur, changes)
                 reached("merge_done")
@@ -245,14 +257,18 @@ class PostgresDestination:
         own, table = self._tenure, changes.table
         pending = table.name in own.letters
         if any(batch.rows for batch in changes.upserts):
-            staging = self._staging.load(cur, table, changes.upserts)
+            self._staging.load(cur, table, changes.upserts)
             cur.execute(merge.merge(table))
             if pending:
-                letters.resolve_staged(cur, self._meta, table, staging)
+                letters.resolve(cur, self._meta, table, merge.staged_keys(table))
         if changes.deletes:
-            cur.execute(merge.delete(table), (list(changes.deletes),))
+            texts = (list(changes.deletes),)
+            cur.execute(merge.delete(table), texts)
             if pending:
-                letters.resolve_keys(cur, self._meta, table, changes.deletes)
+                letters.resolve(cur, self._meta, table, merge.given_keys(table), texts)
+        if changes.unheld and pending:
+            texts = (list(changes.unheld),)
+            letters.resolve(cur, self._meta, table, letters.GIVEN, texts)
 
     def _record(
         self, cur: Cursor[TupleRow], changes: TableChanges, position: Position

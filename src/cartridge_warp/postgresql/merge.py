@@ -8,6 +8,7 @@ from psycopg import sql
 
 from ..metadata.store import beside_parameters
 from ..model import Table
+from . import keys
 from .ddl import (
     KEY,
     SYNCED_AT,
@@ -75,6 +76,20 @@ def delete(table: Table) -> sql.Composed:
     """Delete by key texts: one parameter, an array of text."""
     return sql.SQL("DELETE FROM {} WHERE {} = ANY(%s::text[]::{}[])").format(
         beside_parameters(table_name(table)), name(KEY), sql.SQL(key_type(table))
+    )
+
+
+def staged_keys(table: Table) -> sql.Composed:
+    """The canonical texts of the staged rows' keys."""
+    return sql.SQL("SELECT {} FROM {}").format(
+        keys.canonical(table.key, name(KEY)), staging_name(table)
+    )
+
+
+def given_keys(table: Table) -> sql.Composed:
+    """The canonical texts of key texts: one parameter, an array of text."""
+    return sql.SQL("SELECT {} FROM unnest(%s::text[]::{}[]) AS k").format(
+        keys.canonical(table.key, sql.SQL("k")), sql.SQL(key_type(table))
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from cwarp_core import PlanColumn, RowPlan
+from cwarp_core import BatchEncoder, PlanColumn, RowPlan
 
 from ..model import Table
 
@@ -25,3 +25,8 @@ def plan_of(table: Table) -> RowPlan:
         on_misfit=options.on_misfit,
         source_ts=options.source_ts,
     )
+
+
+def encoder_of(table: Table) -> BatchEncoder:
+    """An encoder of this table's rows."""
+    return BatchEncoder(plan_of(table))

@@ -15,6 +15,7 @@ from ..errors import (
     DestinationError,
     DestinationUnavailable,
     LockTimeout,
+    StructureRefused,
     WarpError,
 )
 
@@ -58,6 +59,14 @@ _UNRESOLVED = frozenset({"08007", "40003"})
 #: Classes whose message may quote a value of a document.
 _QUOTING_CLASSES = frozenset({"22", "23"})
 
+#: Classes that speak of the statement itself, or of what the table holds: feature not
+#: supported, data, constraints, dependent objects, syntax or access rule, limits, and
+#: what an event trigger raises.
+_REFUSING_CLASSES = frozenset({"0A", "22", "23", "2B", "42", "54", "P0"})
+
+#: Of these, the classes whose detail names objects and never holds a value.
+_NAMING_CLASSES = frozenset({"0A", "2B"})
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 _HINTS = {
@@ -66,6 +75,7 @@ _HINTS = {
     "42P01": "a table was dropped outside; restore it or resync",
     "42703": "a column was changed outside; restore it or resync",
     "42804": "a column was changed outside; restore it or resync",
+    "54000": "an id is longer than an index can hold as a key of another encoding",
     "53100": "the server's disk is full: free some room; the work goes on by itself",
     "53300": "raise max_connections, or end connections that are not needed",
 }
@@ -98,6 +108,17 @@ def translated(error: psycopg.Error) -> WarpError:
     if classify(code) is Verdict.RETRY:
         return DestinationUnavailable(message, hint=hint)
     return DestinationError(message, hint=hint)
+
+
+def refusal(error: psycopg.Error) -> StructureRefused | None:
+    """The error of DDL that PostgreSQL will never run as things are, else None."""
+    code = error.sqlstate or ""
+    if code[:2] not in _REFUSING_CLASSES:
+        return None
+    message = _message(code, error)
+    if code[:2] in _NAMING_CLASSES and error.diag.message_detail:
+        message += f": {error.diag.message_detail}"
+    return StructureRefused(message, hint=_HINTS.get(code, ""))
 
 
 def _message(code: str, error: psycopg.Error) -> str:

@@ -1,31 +1,42 @@
 """From values outside a table's plan to the table's next version.
 
 The policy is "conservative": a path that has no column gets one; a value that does
-not fit its column stays in ``_cwarp_extra`` and changes nothing.
+not fit its column stays in ``_cwarp_extra`` and changes nothing. An ``_id`` that does
+not fit the key has no such place: the key is rewritten to hold it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from cartridge_warp.model import Column, SchemaChange, Table
 from cwarp_core import Drift, ObservedPath
 
-from .infer import columns_for
+from .infer import columns_for, key_encoding_of
 
 
-def evolve(table: Table, drift: Sequence[Drift]) -> list[SchemaChange]:
+def evolve(
+    table: Table, drift: Sequence[Drift], keys: Collection[str] = ()
+) -> list[SchemaChange]:
     """The changes this drift asks for, in the order the paths were first seen.
 
-    Drift that an older version of the table caused is harmless: a path that has its
-    column by now asks for nothing.
+    keys: ``cwarp_core.key_encoding`` of the ids that the table's key did not hold.
+    What an older version of the table caused is harmless: a path that has its column
+    by now asks for nothing, and neither does an id that fits by now.
     """
-    if table.options.layout == "document":
-        return []
-    new = _columns(table, drift)
-    return [SchemaChange("add_column", column) for column in new]
+    changes = []
+    key = key_encoding_of({table.key, *keys})
+    if key != table.key:
+        # Readers meet another type, and wait while every row is written anew.
+        changes.append(
+            SchemaChange("rewrite_key", Column("_id", ("_id",), key), "RISKY")
+        )
+    if table.options.layout != "document":
+        new = _columns(table, drift)
+        changes += [SchemaChange("add_column", column) for column in new]
+    return changes
 
 
 def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
@@ -37,7 +48,11 @@ def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
     if not changes:
         return table
     columns = list(table.columns)
+    key = table.key
     for change in changes:
+        if change.kind == "rewrite_key":
+            key = change.column.type
+            continue
         if change.kind != "add_column":
             raise ValueError(f"unknown schema change {change.kind!r}")
         for column in columns:
@@ -47,7 +62,7 @@ def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
                 )
         columns.append(change.column)
     return msgspec.structs.replace(
-        table, columns=tuple(columns), version=table.version + 1
+        table, key=key, columns=tuple(columns), version=table.version + 1
     )
 
 

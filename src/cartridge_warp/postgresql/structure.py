@@ -1,0 +1,94 @@
+"""A table's structure against the rows that were encoded for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+from psycopg import Cursor, sql
+from psycopg.rows import TupleRow
+
+from cwarp_core import Reply, key_encoding
+
+from ..errors import StructureChanged
+from ..metadata import letters, registry
+from ..model import ClusterTime, Table
+from . import merge
+from .ddl import table_name
+from .rowplan import encoder_of
+from .sqlstate import refusal
+from .staging import Staging
+
+#: Dead letters are read back so many at a time, so that large ones fit in memory.
+_LETTERS = 100
+
+
+def hold(
+    cur: Cursor[TupleRow], meta: str, schema: str, tables: Sequence[Table]
+) -> None:
+    """Keep the structure of a schema's tables as it is until the transaction ends.
+
+    Raises StructureChanged when the key of one is in another encoding by now: a row
+    with the former one could be stored without an error, under a key that no delete
+    would ever find. A column that was added since does no harm.
+    """
+    if not tables:
+        return
+    names = sql.SQL(", ").join(map(table_name, tables))
+    cur.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(names))
+    known = registry.keys(cur, meta, schema, [table.name for table in tables])
+    for table in tables:
+        if known.get(table.name, table.key) != table.key:
+            raise StructureChanged(
+                f"the key of {schema}.{table.name} became {known[table.name]}"
+            )
+
+
+def alter(cur: Cursor[TupleRow], statement: sql.Composed) -> None:
+    """Run DDL. Raises StructureRefused when PostgreSQL will never do it as it is."""
+    try:
+        cur.execute(statement)
+    except psycopg.Error as error:
+        if (refused := refusal(error)) is not None:
+            raise refused from error
+        raise
+
+
+def waiting_keys(cur: Cursor[TupleRow], meta: str, table: Table) -> set[str]:
+    """The encodings of the ids that are dead letters for want of a key."""
+    keys: set[str] = set()
+    for found in _waiting(cur, meta, table):
+        documents = Reply.of_documents([document for document, _ in found])
+        elements = map(documents.key, range(len(documents)))
+        keys.update(key_encoding(each) for each in elements if each is not None)
+    return keys
+
+
+def readmit(cur: Cursor[TupleRow], meta: str, table: Table, staging: Staging) -> None:
+    """Make rows of the documents whose ids the table's key could not hold before.
+
+    A pending letter of that reason is the newest state of its document up to the
+    stored position, since every later event of the same id replaced or resolved it.
+    One that is no row for another reason now stays pending.
+    """
+    encoder = encoder_of(table)
+    for found in _waiting(cur, meta, table):
+        for document, cluster_time in found:
+            encoder.add_document(document, cluster_time or 0)
+        batch = encoder.take()
+        if not batch.rows:
+            continue
+        name = staging.load(cur, table, [batch])
+        cur.execute(merge.merge(table))
+        letters.resolve(cur, meta, table, merge.staged_keys(table))
+        cur.execute(sql.SQL("DELETE FROM {}").format(name))
+
+
+def _waiting(
+    cur: Cursor[TupleRow], meta: str, table: Table
+) -> Iterator[list[tuple[bytes, ClusterTime | None]]]:
+    """Documents that are dead letters for want of a key, and their times, in parts."""
+    last = 0
+    while found := letters.without_key(cur, meta, table, last, _LETTERS):
+        last = found[-1][0]
+        yield [(document, cluster_time) for _, document, cluster_time in found]
