@@ -96,7 +96,7 @@ def _copy(
 
     def part(number: int) -> None:
         with psycopg.connect(running.postgres.uri) as conn, conn.cursor() as cur:
-            copy = CopyIn(cur, merge.copy_into(ddl.table_name(table), table))
+            copy = CopyIn(cur, merge.copy_into(table))
             for payload in payloads[number::_CONNECTIONS]:
                 copy.send(payload)
             copy.finish()

@@ -173,7 +173,7 @@ def test_dead_letters_and_head_room_are_looked_up(
         with psycopg.connect(shop.postgres_uri) as connection:
             # It keeps the key as it is, so that another kind of id is no row.
             connection.execute(
-                f"CREATE VIEW {SCHEMA}.theirs AS SELECT _id FROM {SCHEMA}.orders".encode()
+                f"CREATE VIEW {SCHEMA}.v AS SELECT _id FROM {SCHEMA}.orders".encode()
             )
         shop.db["orders"].insert_one({"_id": "no number", "n": 1})
         wait_until(lambda: pending(run) == 1, "the dead letter is seen")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cartridge_warp.model import Column, Table, TableOptions
-from cartridge_warp.postgresql import ddl, merge
+from cartridge_warp.postgresql import merge
 
 TABLE = Table("s", "t", "t", "bigint", (Column("a", ("a",), "text", "string"),))
 
@@ -30,7 +30,7 @@ def test_merge_leaves_out_what_the_table_leaves_out() -> None:
 
 
 def test_copy_sends_the_cells_in_order() -> None:
-    assert merge.copy_into(ddl.table_name(TABLE), TABLE).as_string(None) == (
+    assert merge.copy_into(TABLE).as_string(None) == (
         'COPY "s"."t" ("_id", "a", "_cwarp_source_ts", "_cwarp_extra") '
         "FROM STDIN (FORMAT BINARY)"
     )

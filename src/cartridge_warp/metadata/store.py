@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import LiteralString
 
 from msgspec import Struct
@@ -28,12 +29,15 @@ class Marker(Struct, frozen=True):
         return Position(self.token, self.cluster_time)
 
 
-def query(text: LiteralString, meta: str) -> sql.Composed:
+@lru_cache(maxsize=256)
+def query(text: LiteralString, meta: str) -> sql.SQL:
     """Our SQL, with ``{meta}`` the quoted name of the metadata schema.
 
-    To be executed with parameters, be they ``()``.
+    To be executed with parameters, be they ``()``. Composed once and kept.
     """
-    return sql.SQL(text).format(meta=beside_parameters(sql.Identifier(meta)))
+    name = beside_parameters(sql.Identifier(meta))
+    composed = sql.SQL(text).format(meta=name).as_string(None)
+    return sql.SQL(composed)
 
 
 def beside_parameters(name: sql.Composable) -> sql.SQL:

@@ -18,7 +18,6 @@ from ..model import Chunk, Table
 from . import merge
 from .connection import CommitUnknown, Link, application_name, translating
 from .copyin import CopyIn
-from .ddl import table_name
 from .journal import Line
 from .structure import hold
 from .tenure import Tenure
@@ -74,7 +73,7 @@ class PostgresCopier:
         try:
             with translating():
                 hold(cur, self._tenure.meta, self._tenure.schema, [table])
-                copy = CopyIn(cur, merge.copy_into(table_name(table), table))
+                copy = CopyIn(cur, merge.copy_into(table))
         except BaseException:
             self._link.rollback()
             raise

@@ -1,8 +1,15 @@
-"""The SQL that moves rows: COPY, staging, merge, delete. Pure, as ``ddl``."""
+"""The SQL that moves rows: COPY, staging, merge, delete. Pure, as ``ddl``.
+
+Each batch needs the same few statements, so each is composed and quoted once a
+table's version, and kept.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec, cast
 
 from psycopg import sql
 
@@ -19,14 +26,44 @@ from .ddl import (
     table_name,
 )
 
+P = ParamSpec("P")
 
-def copy_into(target: sql.Composable, table: Table) -> sql.Composed:
-    """COPY of the table's cells into the table itself or its staging table."""
+#: Statements kept: some for each version of each table of the process.
+_KEPT = 4096
+
+
+def _kept(compose: Callable[P, sql.Composed]) -> Callable[P, sql.SQL]:
+    """The same statement as one piece of text, the second time without composing."""
+
+    @lru_cache(maxsize=_KEPT)
+    @wraps(compose)
+    def text(*args: P.args, **kwargs: P.kwargs) -> sql.SQL:
+        composed = compose(*args, **kwargs).as_string(None)
+        # Its names are quoted by now; it is as much ours as a literal.
+        return sql.SQL(composed)
+
+    return cast("Callable[P, sql.SQL]", text)
+
+
+@_kept
+def copy_into(table: Table) -> sql.Composed:
+    """COPY of the table's cells into the table itself."""
+    return _copy(table_name(table), table)
+
+
+@_kept
+def copy_into_staging(table: Table) -> sql.Composed:
+    """The same into its staging table."""
+    return _copy(staging_name(table), table)
+
+
+def _copy(target: sql.Identifier, table: Table) -> sql.Composed:
     return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         target, _names(table)
     )
 
 
+@lru_cache(maxsize=_KEPT)
 def staging_name(table: Table) -> sql.Identifier:
     """The table's staging table, a temporary one.
 
@@ -39,6 +76,7 @@ def staging_name(table: Table) -> sql.Identifier:
     return sql.Identifier("pg_temp", f"cwarp_staging_{digest}")
 
 
+@_kept
 def create_staging(table: Table) -> sql.Composed:
     """Make the staging table where this session has none; it is empty at COMMIT."""
     return sql.SQL(
@@ -51,6 +89,7 @@ def drop_staging(staging: sql.Composable) -> sql.Composed:
     return sql.SQL("DROP TABLE IF EXISTS {}").format(staging)
 
 
+@_kept
 def merge(table: Table) -> sql.Composed:
     """Insert the staged rows; a row whose key exists takes the staged one's cells."""
     assignments = [
@@ -72,6 +111,15 @@ def merge(table: Table) -> sql.Composed:
     )
 
 
+@_kept
+def lock(*tables: Table) -> sql.Composed:
+    """Keep structure changes away until the transaction ends, as its rows would."""
+    return sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(
+        sql.SQL(", ").join(map(table_name, tables))
+    )
+
+
+@_kept
 def delete(table: Table) -> sql.Composed:
     """Delete by key texts: one parameter, an array of text."""
     return sql.SQL("DELETE FROM {} WHERE {} = ANY(%s::text[]::{}[])").format(
@@ -79,6 +127,7 @@ def delete(table: Table) -> sql.Composed:
     )
 
 
+@_kept
 def staged_keys(table: Table) -> sql.Composed:
     """The canonical texts of the staged rows' keys."""
     return sql.SQL("SELECT {} FROM {}").format(
@@ -86,6 +135,7 @@ def staged_keys(table: Table) -> sql.Composed:
     )
 
 
+@_kept
 def given_keys(table: Table) -> sql.Composed:
     """The canonical texts of key texts: one parameter, an array of text."""
     return sql.SQL("SELECT {} FROM unnest(%s::text[]::{}[]) AS k").format(

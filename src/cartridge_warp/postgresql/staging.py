@@ -36,7 +36,7 @@ class Staging:
             cur.execute(merge.drop_staging(former))
         cur.execute(merge.create_staging(table))
         self._last[table.schema, table.name] = name
-        copy = CopyIn(cur, merge.copy_into(name, table))
+        copy = CopyIn(cur, merge.copy_into_staging(table))
         for batch in batches:
             copy.send(batch.payload)
             reached("mid_copy")

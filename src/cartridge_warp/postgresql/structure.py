@@ -14,7 +14,6 @@ from ..errors import StructureChanged
 from ..metadata import letters, registry
 from ..model import ClusterTime, Table
 from . import merge
-from .ddl import table_name
 from .rowplan import encoder_of
 from .sqlstate import refusal
 from .staging import Staging
@@ -34,8 +33,7 @@ def hold(
     """
     if not tables:
         return
-    names = sql.SQL(", ").join(map(table_name, tables))
-    cur.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(names))
+    cur.execute(merge.lock(*tables))
     known = registry.keys(cur, meta, schema, [table.name for table in tables])
     for table in tables:
         if known.get(table.name, table.key) != table.key:
