@@ -22,6 +22,11 @@ class ChangeEvent:
     @property
     def key(self) -> bytes | None: ...
     @property
+    def identity(self) -> bytes | str | None:
+        """What tells this event's ``_id`` from others, as MongoDB compares them: its
+        bytes, or where equal ids can have different ones (1 and 1.0) its canonical
+        text. None when there is no key, or it cannot be read."""
+    @property
     def cluster_time(self) -> int: ...
     @property
     def transaction(self) -> bytes | None: ...

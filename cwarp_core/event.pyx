@@ -6,8 +6,11 @@ from libc.string cimport memcmp
 
 from cwarp_core.bson cimport (
     T_BINARY,
+    T_BOOL,
+    T_DATE,
     T_DOCUMENT,
     T_INT64,
+    T_OBJECTID,
     T_STRING,
     T_TIMESTAMP,
     Cursor,
@@ -18,6 +21,7 @@ from cwarp_core.bson cimport (
 )
 from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_u64
+from cwarp_core.key cimport canonical_key
 from cwarp_core.reply cimport Reply, key_of, named, text_of
 
 cdef inline bytes bytes_of(Span span):
@@ -44,6 +48,20 @@ cdef class ChangeEvent:
     def document(self):
         """``fullDocument``, or None when the event carries none."""
         return bytes_of(self.document_span)
+
+    @property
+    def identity(self):
+        cdef const uint8_t *key
+        if self.key is None:
+            return None
+        key = self.key
+        if key[0] in (
+            T_STRING, T_BINARY, T_OBJECTID, T_BOOL, T_DATE, T_TIMESTAMP
+        ):
+            return self.key
+        # Numbers of different types can be equal (1, 1L, 1.0), and a document or an
+        # array may hold such numbers.
+        return canonical_key(key[0], key + 1, len(self.key) - 1)
 
     @property
     def has_document(self):

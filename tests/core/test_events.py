@@ -178,3 +178,27 @@ def test_what_is_no_event_is_refused() -> None:
         with pytest.raises(TypeError):
             encoder.add_events([*parse(event(fullDocument={"_id": 1})), wrong])  # type: ignore[list-item]
     assert encoder.take().documents == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (1, Int64(1), True),
+        (1, 1.0, True),
+        (1, 1.5, False),
+        (1, "1", False),
+        ("a", "a", True),
+        ({"a": 1}, {"a": 1.0}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False),
+        (KEY["_id"], str(KEY["_id"]), False),
+    ],
+)
+def test_identity_is_equality_of_ids(one: Any, other: Any, same: bool) -> None:
+    events = parse(*(event(documentKey={"_id": each}) for each in (one, other)))
+    assert (events[0].identity == events[1].identity) is same
+
+
+def test_what_has_no_key_has_no_identity() -> None:
+    broken = event(documentKey={"_id": {"a": 1}}).replace(b"\x10a\0", b"\x66a\0")
+    parsed = parse(event("drop", documentKey=None), broken)
+    assert [each.identity for each in parsed] == [None, None]

@@ -10,28 +10,21 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from cwarp_core import ChangeEvent, CorruptBSON, key_text
+from cwarp_core import ChangeEvent
 
 #: Events of one document. Every other kind speaks of structure, and ends a batch.
 DOCUMENT_OPERATIONS = frozenset({"insert", "update", "replace", "delete"})
-
-#: First bytes of ``_id`` elements that are equal exactly when their bytes are: string,
-#: binary, ObjectId, boolean, date, timestamp. Numbers of different types can be equal
-#: (1, 1L, 1.0), and a document or an array may hold such numbers.
-_BYTEWISE = frozenset({0x02, 0x05, 0x07, 0x08, 0x09, 0x11})
-
-#: What tells two ids apart: their bytes, or their canonical text.
-KeyIdentity = bytes | str
 
 
 class CollectionChanges(Struct):
     """The batch's part for one collection.
 
-    last: the last event of each key.  events: how many there were in all.
-    unkeyed: events whose id cannot be read; they are in ``events`` and not in ``last``.
+    last: the last event of each key, by ``ChangeEvent.identity``.  events: how many
+    there were in all.  unkeyed: those whose id cannot be read; they are in ``events``
+    and not in ``last``.
     """
 
-    last: dict[KeyIdentity, ChangeEvent] = {}
+    last: dict[bytes | str, ChangeEvent] = {}
     events: int = 0
     unkeyed: int = 0
 
@@ -102,52 +95,57 @@ class Batcher:
         Stops before an event that belongs to the next batch, which is when the batch
         is full and the event opens something new, and before an event of structure.
         """
-        max_keys, max_bytes = self._max_keys, self._max_bytes
+        # This runs for every change there is, so the state is held in local names.
+        keys, nbytes = self._keys, self._nbytes
+        transaction = self._transaction
+        collection = ""
+        changes: CollectionChanges | None = None
+        index = start
         for index in range(start, len(events)):
             event = events[index]
-            operation = event.operation
-            if operation not in DOCUMENT_OPERATIONS:
-                self._end_transaction()
-                return index
-            transaction = event.transaction
-            if transaction is None or transaction != self._transaction:
-                self._end_transaction()
-                if self._keys >= max_keys:
-                    return index
-            if self._nbytes >= max_bytes:
-                return index
-            self._transaction = transaction
-            self._add(event)
-        return len(events)
+            if event.operation not in DOCUMENT_OPERATIONS:
+                transaction = None
+                break
+            its = event.transaction
+            if its is None or its != transaction:
+                transaction = None
+                if keys >= self._max_keys:
+                    break
+            if nbytes >= self._max_bytes:
+                break
+            transaction = its
+            if changes is None or event.collection != collection:
+                collection = event.collection
+                changes = self._changes(collection)
+            changes.events += 1
+            identity = event.identity
+            if identity is None:
+                changes.unkeyed += 1
+                continue
+            before = changes.last.get(identity)
+            if before is None:
+                keys += 1
+            else:
+                nbytes -= before.nbytes
+            changes.last[identity] = event
+            nbytes += event.nbytes
+        else:
+            index = len(events)
+        self._keys, self._nbytes = keys, nbytes
+        self._transaction = transaction
+        if index > start:
+            # A stream never goes back in time: the last event is the newest.
+            last = events[index - 1]
+            self._token = last.token
+            self._cluster_time = max(self._cluster_time, last.cluster_time)
+            self._settled = False
+        return index
 
-    def _add(self, event: ChangeEvent) -> None:
-        self._token = event.token
-        self._settled = False
-        self._cluster_time = max(self._cluster_time, event.cluster_time)
-        collection = event.collection
+    def _changes(self, collection: str) -> CollectionChanges:
         changes = self._collections.get(collection)
         if changes is None:
             changes = self._collections[collection] = CollectionChanges()
-        changes.events += 1
-        key = event.key
-        if key is None:
-            changes.unkeyed += 1
-            return
-        if key[0] in _BYTEWISE:
-            identity: KeyIdentity = key
-        else:
-            try:
-                identity = key_text(key, "canonical")
-            except CorruptBSON:
-                changes.unkeyed += 1
-                return
-        before = changes.last.get(identity)
-        if before is None:
-            self._keys += 1
-        else:
-            self._nbytes -= before.nbytes
-        changes.last[identity] = event
-        self._nbytes += event.nbytes
+        return changes
 
     def passed(self, token: bytes) -> None:
         """An event that asks for no row lies behind; the batch reaches to it."""

@@ -70,26 +70,18 @@ class _Part:
         self._shape = shape
         self._events = changes.events
         self._unkeyed = changes.unkeyed
-        self._documents: list[tuple[bytes, ClusterTime]] = []
+        self._documents: list[ChangeEvent] = []
         self._deleted: list[bytes] = []
         unknown: list[bytes] = []
         for event in changes.last.values():
-            self._sort(event, unknown)
+            if event.operation != "delete" and event.has_document:
+                self._documents.append(event)
+            elif (key := event.key) is not None:
+                (self._deleted if event.operation == "delete" else unknown).append(key)
         self._found = self._lookup(unknown, cluster_time)
         self._missing = len(unknown) - sum(len(reply) for reply in self._found)
         self._table, self._rows = self._encoded()
         self._deletes, self._unheld = _key_texts(self._deleted, self._table.key)
-
-    def _sort(self, event: ChangeEvent, unknown: list[bytes]) -> None:
-        key = event.key
-        if key is None:
-            raise AssertionError("the batcher keeps no event without a key")
-        if event.operation == "delete":
-            self._deleted.append(key)
-        elif (document := event.document) is not None:
-            self._documents.append((document, event.cluster_time))
-        else:
-            unknown.append(key)
 
     def _lookup(self, keys: Sequence[bytes], after: ClusterTime) -> list[Reply]:
         line, collection = self._line, self._shape.collection
@@ -108,8 +100,7 @@ class _Part:
 
     def _encoded_for(self, table: Table) -> EncodedBatch:
         encoder = self._line.destination.encoder(table)
-        for document, cluster_time in self._documents:
-            encoder.add_document(document, cluster_time)
+        encoder.add_events(self._documents)
         for reply in self._found:
             encoder.add_reply(reply, reply.operation_time)
         return encoder.take()

@@ -26,7 +26,9 @@ PIECE_BYTES = 256 * 1024
 class CopyIn:
     """A binary COPY into a table, open until ``finish`` or ``cancel``."""
 
-    def __init__(self, cur: Cursor[TupleRow], statement: sql.Composable) -> None:
+    def __init__(
+        self, cur: Cursor[TupleRow], statement: sql.SQL | sql.Composed
+    ) -> None:
         self._stack = ExitStack()
         writer = _FlushingWriter(cur)
         self._copy = self._stack.enter_context(cur.copy(statement, writer=writer))
