@@ -28,7 +28,8 @@ cdef void buffer_free(Buffer *buf) noexcept nogil
 
 
 cdef inline int reserve(Buffer *buf, size_t extra) noexcept nogil:
-    if buf.capacity - buf.size >= extra:
+    """Room for ``extra`` bytes. ``data`` is not NULL afterwards, even for none at all."""
+    if buf.capacity - buf.size > extra:
         return OK
     return buffer_grow(buf, extra)
 
