@@ -34,7 +34,7 @@ from cwarp_core.copybuf cimport (
     put_null,
 )
 from cwarp_core.event cimport ChangeEvent
-from cwarp_core.flatten cimport Note, Walk, flatten, note_drift
+from cwarp_core.flatten cimport Note, Walk, flatten, keep_subtypes, note_drift
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.key cimport canonical_key, put_key
 from cwarp_core.observe cimport PathEntry, clear_paths, free_paths, path_of
@@ -164,11 +164,9 @@ cdef class BatchEncoder:
         e.type = <uint8_t>slot.type
         e.value = slot.value
         e.size = slot.size
-        self.misfits[index * KINDS + kind_of(&e)] += 1
-        if note_drift(&self.walk, -1 - index, kind_of(&e)) != OK:
+        if note_drift(&self.walk, -1 - index, &e, kind_of(&e)) != OK:
             return NOMEM
-        if e.type == T_BINARY:
-            self.misfit_subtype[index] = e.value[4]
+        self.misfits[index * KINDS + kind_of(&e)] += 1
         self.any_misfit = True
         self.walk.rescued += 1
         if put_byte(&self.walk.extra, 44) != OK:
@@ -302,6 +300,7 @@ cdef class BatchEncoder:
             self.walk.duplicate_keys = duplicates
             self.take_back_notes()
         else:
+            keep_subtypes(&self.walk, self.misfit_subtype)
             self.rows += 1
         return status
 
@@ -332,13 +331,13 @@ cdef class BatchEncoder:
         cdef int status
         with nogil:
             for i in range(reply.count):
-                self.documents += 1
                 status = self.encode(
                     reply.data + reply.offsets[i], reply.sizes[i], source_ts
                 )
                 if status != OK:
                     with gil:
                         self.reject(reply.data + reply.offsets[i], reply.sizes[i], status)
+                self.documents += 1
         return self.rows - before
 
     def add_document(self, bytes document not None, uint64_t source_ts):
@@ -346,11 +345,12 @@ cdef class BatchEncoder:
         cdef const uint8_t *data = document
         cdef size_t size = len(document)
         cdef int status
-        self.documents += 1
         with nogil:
             status = self.encode(data, size, source_ts)
         if status != OK:
             self.reject(data, size, status)
+        # Only now: out of memory, the document is neither a row nor a reject.
+        self.documents += 1
         return status == OK
 
     def add_events(self, list events not None):
@@ -386,6 +386,8 @@ cdef class BatchEncoder:
 
     def take(self):
         """Everything since the last take; the encoder is empty afterwards."""
+        # All that can fail comes first: a MemoryError takes nothing.
+        rejects = []
         batch = EncodedBatch(
             self.out.data[: self.out.size] if self.out.size else b"",
             self.rows,
@@ -398,7 +400,7 @@ cdef class BatchEncoder:
         self.out.size = 0
         self.rows = 0
         self.documents = 0
-        self.rejects = []
+        self.rejects = rejects
         self.walk.rescued = 0
         self.walk.duplicate_keys = 0
         clear_paths(&self.walk.strays)

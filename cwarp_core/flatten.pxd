@@ -1,17 +1,20 @@
 """One document against a plan: each planned value into its slot, the rest aside."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
 
+from cwarp_core.bson cimport Element
 from cwarp_core.coerce cimport Slot
 from cwarp_core.copybuf cimport Buffer
 from cwarp_core.observe cimport PathTable
 from cwarp_core.plan cimport RowPlan
 
-# One count of drift: an entry of the strays, or a column as -1 - column.
+# One count of drift: an entry of the strays, or a column as -1 - column; the subtype
+# of a binary, else -1.
 cdef struct Note:
     int32_t place
-    int32_t kind
+    int16_t kind
+    int16_t subtype
 
 # What the walk of one document leaves, and what lives through a batch of them.
 cdef struct Walk:
@@ -25,7 +28,8 @@ cdef struct Walk:
     uint64_t duplicate_keys
     const uint8_t *fault
 
-cdef int note_drift(Walk *walk, int32_t place, int32_t kind) noexcept nogil
+cdef int note_drift(Walk *walk, int32_t place, const Element *e, int kind) noexcept nogil
+cdef void keep_subtypes(Walk *walk, int32_t *of_columns) noexcept nogil
 cdef int flatten(
     RowPlan plan, Walk *walk, const uint8_t *data, size_t size
 ) noexcept nogil

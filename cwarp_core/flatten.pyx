@@ -16,10 +16,10 @@ from cwarp_core.bson cimport (
     read_name,
     read_value,
 )
-from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte
+from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte, reserve
 from cwarp_core.endian cimport load_u32, load_u64
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
-from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
+from cwarp_core.observe cimport MAX_LEVELS, Name, PathEntry, note_path
 from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name, same_bytes
 from cwarp_core.strings cimport put_json_string
 from cwarp_core.utf8 cimport INVALID, text_class
@@ -115,10 +115,27 @@ cdef inline int put_steps(Buffer *buf, const uint8_t *p, size_t size) noexcept n
     return OK
 
 
-cdef int note_drift(Walk *walk, int32_t place, int32_t kind) noexcept nogil:
+cdef int note_drift(Walk *walk, int32_t place, const Element *e, int kind) noexcept nogil:
     """Remember a count, so that a document that is rejected leaves no drift behind."""
-    cdef Note note = Note(place, kind)
+    cdef Note note = Note(
+        place, <int16_t>kind, <int16_t>(e.value[4] if e.type == T_BINARY else -1)
+    )
     return put(&walk.notes, &note, sizeof(Note))
+
+
+cdef void keep_subtypes(Walk *walk, int32_t *of_columns) noexcept nogil:
+    """The binary subtypes in the drift of a document that became a row."""
+    cdef const Note *note = <const Note *>walk.notes.data
+    cdef PathEntry *entry
+    cdef size_t i
+    for i in range(walk.notes.size // sizeof(Note)):
+        if note[i].subtype < 0:
+            continue
+        if note[i].place < 0:
+            of_columns[-1 - note[i].place] = note[i].subtype
+        else:
+            entry = <PathEntry *>walk.strays.entries.data + note[i].place
+            entry.subtypes[note[i].subtype >> 6] |= <uint64_t>1 << (note[i].subtype & 63)
 
 
 cdef int stray(
@@ -131,11 +148,11 @@ cdef int stray(
     cdef int i, status
     if kind == T_NULL:
         return OK
-    if note_path(
-        &walk.strays, names, depth, kind, e.value[4] if e.type == T_BINARY else -1
-    ) != OK:
+    if reserve(&walk.notes, sizeof(Note)) != OK:
         return NOMEM
-    if walk.strays.last >= 0 and note_drift(walk, walk.strays.last, kind) != OK:
+    if note_path(&walk.strays, names, depth, kind, -1) != OK:
+        return NOMEM
+    if walk.strays.last >= 0 and note_drift(walk, walk.strays.last, e, kind) != OK:
         return NOMEM
     if plan.document >= 0:
         return OK

@@ -196,3 +196,22 @@ def test_field_name_that_is_not_utf8_is_a_reject(name: bytes) -> None:
         assert not agree(document(("_id", int32(1)), (name, value)))
         assert not agree(document(("_id", int32(1)), ("v", obj((name, value)))))
         assert not agree(document(("_id", obj((name, value)))))
+
+
+def test_broken_document_is_corrupt_before_all_else() -> None:
+    """Without an ``_id``, with one of another kind, with a misfit: unreadable first."""
+    broken = ("v", Raw(0x03, wrap(b"\x05a\0\1")))
+    assert not agree(document(broken))
+    columns = (Column(("a",), "integer", "int"),)
+    plan = Plan("bigint", columns, on_misfit="dead_letter")
+    for fields in ((("_id", string("x")),), (("_id", int32(1)), ("a", string("x")))):
+        batch = encode([document(*fields, broken)], plan)
+        assert [(each.code, each.column) for each in batch.rejects] == [("corrupt", -1)]
+
+
+@pytest.mark.parametrize("name", ["string", "_id", "deep", "unknown"])
+def test_broken_value_under_a_duplicate_key_is_a_reject(name: str) -> None:
+    """The last value of a name wins; what it hides must be sound all the same."""
+    broken = Raw(0x03, wrap(b"\x05a\0\1"))
+    raw = document(("_id", int32(1)), (name, broken), (name, int32(2)))
+    assert not agree(raw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cwarp_core import BatchEncoder, Reply
-from tests.core.build import document, double, int32, obj, string
+from tests.core.build import binary, document, double, int32, obj, string
 from tests.core.differential import assert_same, encode, row_plan
 from tests.oracle import Column, Plan
 
@@ -98,3 +98,14 @@ def test_many_rows_grow_the_buffer() -> None:
     ]
     documents.append(document(("_id", int32(0)), ("a", string("x" * 3_000_000))))
     assert_same(documents, PLAN)
+
+
+def test_reject_leaves_no_subtype_in_the_drift() -> None:
+    plan = Plan("bigint", (Column(("a",), "bytea", "binData"),))
+    good = document(("_id", int32(1)), ("a", binary(b"x", 5)), ("b", binary(b"x", 0)))
+    bad = document(("_id", string("k")), ("a", binary(b"x", 9)), ("b", binary(b"x", 9)))
+    batch = assert_same([good, bad], plan)
+    assert {(each.path, each.subtype) for each in batch.drift} == {
+        (("a",), 5),
+        (("b",), 0),
+    }
