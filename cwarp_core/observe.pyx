@@ -107,7 +107,7 @@ cdef void free_paths(PathTable *table) noexcept nogil:
 cdef tuple path_of(const PathTable *table, const PathEntry *entry):
     cdef const uint8_t *p = table.names.data + entry.path
     names = p[: entry.size] if entry.size else b""
-    return tuple([name.decode("utf-8") for name in names.split(b"\0")])
+    return tuple(names.decode("utf-8").split("\0"))
 
 
 cdef int observe_document(
@@ -191,8 +191,11 @@ cdef class Observation:
         for i in range(self.table.used):
             entry = <PathEntry *>self.table.entries.data + i
             counts = {kind_names[k]: entry.counts[k] for k in range(KINDS) if entry.counts[k]}
-            subtypes = frozenset(
-                [k for k in range(256) if (entry.subtypes[k >> 6] >> (k & 63)) & 1]
+            subtypes = set()
+            for k in range(256):
+                if (entry.subtypes[k >> 6] >> (k & 63)) & 1:
+                    subtypes.add(k)
+            found.append(
+                ObservedPath(path_of(&self.table, entry), counts, frozenset(subtypes))
             )
-            found.append(ObservedPath(path_of(&self.table, entry), counts, subtypes))
         return found

@@ -46,10 +46,14 @@ def _choice(what, value, choices):
     return value
 
 
+def _escaped(name):
+    return name.replace("\\", "\\\\").replace(".", "\\.")
+
+
 cdef bytes label_of(tuple path):
     """The path as a JSON member name and a colon: dots inside names are escaped."""
     cdef Buffer buf = Buffer(NULL, 0, 0)
-    text = ".".join(n.replace("\\", "\\\\").replace(".", "\\.") for n in path).encode()
+    text = ".".join(map(_escaped, path)).encode()
     try:
         if put_json_string(&buf, text, len(text)) != OK:
             raise MemoryError
@@ -79,7 +83,10 @@ cdef class RowPlan:
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.key = key
-        self.columns = tuple([PlanColumn(*c) for c in columns])
+        given = []
+        for column in columns:
+            given.append(PlanColumn(*column))
+        self.columns = tuple(given)
         self.column_count = len(self.columns)
         self.max_depth = max_depth
         self.json_mode = M_CANONICAL if json_mode == "canonical" else M_PLAIN
@@ -136,7 +143,9 @@ cdef class RowPlan:
             levels.extend([child for _, child in level.values() if child is not None])
         self.field_count = sum(map(len, levels))
         self.node_count = len(levels)
-        sizes = [1 << (2 * len(level)).bit_length() for level in levels]
+        sizes = []
+        for level in levels:
+            sizes.append(1 << (2 * len(level)).bit_length())
         self.nodes = <Node *>calloc(len(levels), sizeof(Node))
         self.fields = <Field *>calloc(self.field_count, sizeof(Field))
         self.buckets = <int32_t *>malloc(sum(sizes) * sizeof(int32_t))

@@ -106,7 +106,9 @@ cdef class Reply:
     @classmethod
     def of_documents(cls, list documents not None, operation_time=0):
         """A reply made of these documents, for sources that have no wire protocol."""
-        parts = [b"\x03%d\0%b" % (i, d) for i, d in enumerate(documents)]
+        parts = []
+        for i, document in enumerate(documents):
+            parts.append(b"\x03%d\0%b" % (i, document))
         batch = _document(b"".join(parts))
         cursor = _document(b"\x04firstBatch\0" + batch + b"\x12id\0" + bytes(8))
         time = b"\x11operationTime\0" + operation_time.to_bytes(8, "little")
