@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+import cwarp_core
 from cartridge_warp import embedded
 from cartridge_warp.errors import PreconditionError
-from fix_data import real_data
+from fix_data import bson_corpus, real_data
 from fix_servers import (
+    each_postgres,
     mongo_client,
     mongo_db,
     mongo_server,
@@ -24,6 +30,8 @@ from fix_servers import (
 )
 
 __all__ = [
+    "bson_corpus",
+    "each_postgres",
     "mongo_client",
     "mongo_db",
     "mongo_server",
@@ -34,13 +42,35 @@ __all__ = [
 ]
 
 
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """A line for the end of the run: how much a passed test stands for."""
+    return lambda line: record_property("said", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    said = [
+        str(line)
+        for report in terminalreporter.stats.get("passed", [])
+        for name, line in report.user_properties
+        if name == "said"
+    ]
+    if said:
+        terminalreporter.section("counts")
+        for line in sorted(set(said)):
+            terminalreporter.line(line)
+
+
 def pytest_report_header() -> list[str]:
     """Which core and which servers these results stand for."""
     try:
         core = importlib.metadata.version("cartridge-warp")
     except importlib.metadata.PackageNotFoundError:
         core = "not installed"
-    lines = [f"cartridge-warp {core}, Python {platform.python_version()}"]
+    lines = [
+        f"cartridge-warp {core}, Python {platform.python_version()}",
+        f"core in {Path(cwarp_core.__file__).parent}",
+    ]
     for name, find in (
         ("mongod", embedded.find_mongod),
         ("postgres", lambda: embedded.find_postgres() / "postgres"),

@@ -1,23 +1,17 @@
-"""MongoDB's own BSON corpus (mongodb/specifications, source/bson-corpus).
-
-Its licence keeps it out of this repository; ``CWARP_BSON_CORPUS`` names its folder.
-"""
+"""MongoDB's own BSON corpus (mongodb/specifications, source/bson-corpus)."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 import cwarp_core
 from cwarp_core import CorruptBSON
+from tests.fix_data import corpus_cases
 
-_BESIDE = Path(__file__).parents[2] / "../shared/data/bson-corpus"
-CORPUS = Path(os.environ.get("CWARP_BSON_CORPUS", _BESIDE))
+pytestmark = pytest.mark.usefixtures("bson_corpus")
 
 #: Where we differ from ``canonical_extjson``, and why.
 OURS = {
@@ -44,7 +38,7 @@ OURS = {
 }
 
 
-Record = Callable[[str, object], None]
+Say = Callable[[str], None]
 
 
 def _refused(raw: bytes) -> bool:
@@ -55,23 +49,12 @@ def _refused(raw: bytes) -> bool:
     return False
 
 
-def _cases(section: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for file in sorted(CORPUS.glob("*.json")):
-        for case in json.loads(file.read_text(encoding="utf-8")).get(section, []):
-            yield file.name, case
-
-
-@pytest.fixture(autouse=True)
-def corpus() -> None:
-    if not CORPUS.is_dir():
-        pytest.skip(f"no BSON corpus at {CORPUS}: set CWARP_BSON_CORPUS")
-
-
 def test_valid_cases_read_as_canonical_extended_json(
-    record_property: Record,
+    say: Say,
 ) -> None:
     count = 0
-    for file, case in _cases("valid"):
+    cases = list(corpus_cases("valid"))
+    for file, case in cases:
         raw = bytes.fromhex(case["canonical_bson"])
         cwarp_core.check(raw)
         found = json.loads(cwarp_core.json_text(raw, "canonical"))
@@ -80,14 +63,14 @@ def test_valid_cases_read_as_canonical_extended_json(
         assert found == expected, name
         json.loads(cwarp_core.json_text(raw, "plain"))
         count += 1
-    record_property("valid", count)
+    say(f"corpus: valid {count}/{len(cases)}")
     assert count >= 600, "the corpus is not whole"
 
 
-def test_degenerate_cases_are_read_too(record_property: Record) -> None:
+def test_degenerate_cases_are_read_too(say: Say) -> None:
     """Odd but readable: array indexes of any name, regex options in any order."""
     count = 0
-    for file, case in _cases("valid"):
+    for file, case in corpus_cases("valid"):
         if "degenerate_bson" in case:
             raw = bytes.fromhex(case["degenerate_bson"])
             cwarp_core.check(raw)
@@ -95,22 +78,23 @@ def test_degenerate_cases_are_read_too(record_property: Record) -> None:
             plain = json.dumps(found).replace('"mix"', '"imx"')
             assert json.loads(plain) == json.loads(case["canonical_extjson"]), file
             count += 1
-    record_property("degenerate", count)
+    say(f"corpus: degenerate {count}/{count}")
     assert count >= 4
 
 
-def test_decode_errors_are_refused(record_property: Record) -> None:
+def test_decode_errors_are_refused(say: Say) -> None:
     count = 0
-    for file, case in _cases("decodeErrors"):
+    cases = list(corpus_cases("decodeErrors"))
+    for file, case in cases:
         assert _refused(bytes.fromhex(case["bson"])), (file, case["description"])
         count += 1
-    record_property("decode errors", count)
+    say(f"corpus: decodeErrors {count}/{len(cases)}")
     assert count >= 45, "the corpus is not whole"
 
 
 def test_texts_that_are_not_utf8_are_kept_not_refused() -> None:
     """Stricter is ``check`` alone: a row keeps such a text, as MongoDB does."""
-    for _, case in _cases("decodeErrors"):
+    for _, case in corpus_cases("decodeErrors"):
         if "utf-8" in case["description"].lower():
             raw = bytes.fromhex(case["bson"])
             assert "$text" in cwarp_core.json_text(raw), case["description"]

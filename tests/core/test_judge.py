@@ -6,7 +6,7 @@ the core or the oracle, says whether each row equals its document.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -20,6 +20,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from cartridge_warp import embedded
 from cwarp_core import COPY_HEADER, COPY_TRAILER, EncodedBatch
 from tests.comparer import compare
 from tests.core.build import (
@@ -40,6 +41,7 @@ from tests.core.build import (
 from tests.core.differential import encode
 from tests.core.samples import COLUMN_TYPES, SAMPLES
 from tests.core.strategies import documents, plans
+from tests.fix_servers import fresh_database
 from tests.oracle import Column, Plan
 
 #: What each of COLUMN_TYPES is made for.
@@ -48,9 +50,17 @@ NATIVES += ("date", "object", "array", "regex")
 _KEY_TYPES = {"uuid": "uuid", "bigint": "bigint", "numeric": "numeric"}
 
 
+@pytest.fixture(scope="module")
+def database(each_postgres: embedded.PostgresServer) -> Iterator[str]:
+    with fresh_database(each_postgres) as uri:
+        yield uri
+
+
 @pytest.fixture
-def postgres(postgres_uri: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(postgres_uri, autocommit=True) as connection:
+def postgres(database: str, say: Callable[[str], None]) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        version = connection.info.parameter_status("server_version")
+        say(f"rows judged by PostgreSQL {version}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET bytea_output = 'hex'")
         yield connection
@@ -181,7 +191,7 @@ def test_random_documents(
     mongo_db: Database[dict[str, Any]], postgres: psycopg.Connection
 ) -> None:
     @settings(
-        max_examples=60,
+        max_examples=30,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )

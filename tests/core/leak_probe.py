@@ -1,0 +1,108 @@
+"""Run by test_leaks.py: the same work over and over, and what is allocated after it.
+
+Prints one line a round: bytes that libc's allocator has given out, and the number of
+blocks that tracemalloc has seen and that are not freed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import tracemalloc
+from array import array
+
+from cwarp_core import (
+    BatchEncoder,
+    CorruptBSON,
+    KeyKindError,
+    Observation,
+    Reply,
+    RowPlan,
+    check,
+    in_filter,
+    json_text,
+    key_text,
+    parse_events,
+)
+from tests.core.allocation_probe import DOCUMENTS, EVENT, PLAN, RAW_REPLY, REFUSED
+from tests.core.build import document, int32
+from tests.core.samples import SAMPLES
+
+_VALUES = [value for values in SAMPLES.values() for value in values]
+
+
+class Mallinfo2(ctypes.Structure):
+    """As malloc.h has it."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def work() -> None:
+    """Every class and function, on the good and on the refused."""
+    batch = [
+        *DOCUMENTS,
+        EVENT,
+        *(document(("_id", each), ("a", each)) for each in _VALUES),
+    ]
+    encoder = BatchEncoder(RowPlan("canonical", PLAN.columns, on_misfit="dead_letter"))
+    for raw in batch:
+        encoder.add_document(raw, 1)
+    encoder.add_reply(Reply.of_documents(batch), 0)
+    encoder.take()
+    encoder.add_document(batch[0], 0)
+    observation = Observation(6)
+    observation.add_reply(Reply.of_documents(batch))
+    observation.paths()
+    for raw in (*batch, REFUSED, b"", b"\5\0\0\0\1"):
+        for function in (check, json_text, Reply):
+            try:
+                function(raw)
+            except CorruptBSON:
+                continue
+    events = parse_events(Reply.of_documents([EVENT] * 20))
+    assert events[3].document == DOCUMENTS[0]
+    for wrong in ([EVENT, document(("_id", int32(1)))], [REFUSED]):
+        try:
+            parse_events(Reply.of_documents(wrong))
+        except CorruptBSON:
+            continue
+    reply = Reply(RAW_REPLY)
+    in_filter([reply.key(at) or b"" for at in range(len(reply))])
+    for value in _VALUES:
+        for encoding in ("string", "numeric", "canonical"):
+            try:
+                key_text(value.key, encoding)
+            except KeyKindError:
+                continue
+
+
+def main(rounds: int) -> None:
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = Mallinfo2
+    # Flat, so that keeping a figure takes no memory.
+    given = array("q", bytes(8 * rounds))
+    # First everything that is made once: caches of types, of strings, of code.
+    for _ in range(5):
+        work()
+    for at in range(rounds):
+        work()
+        gc.collect()
+        now = mallinfo2()
+        given[at] = now.uordblks + now.hblkhd
+    # Counting blocks takes memory too, so that is done apart.
+    tracemalloc.start()
+    for at in range(rounds):
+        work()
+        gc.collect()
+        print(given[at], len(tracemalloc.take_snapshot().traces))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
