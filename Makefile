@@ -5,13 +5,15 @@ PY      := $(VENV)/bin/python
 PIP     := $(PY) -m pip --disable-pip-version-check --quiet
 PYTHONS := python3.13 python3.12 python3.11 python3
 CORE    := $(wildcard cwarp_core/*.pyx cwarp_core/*.pxd)
+FILES   := $(CORE) $(wildcard cwarp_core/*.py cwarp_core/*.pyi) setup.py
 FACTS   := pyproject.toml setup.py
 ARGS    ?=
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev build demo test test-faults test-all lint types bench docs wheel \
-        annotate clean
+.PHONY: help dev build demo test test-faults test-all fuzz sanitize coverage lint types \
+        bench docs wheel annotate clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -35,6 +37,25 @@ test-faults: $(VENV)/.dev $(VENV)/.core ## the tests that kill and cut, slow one
 
 test-all: $(VENV)/.dev $(VENV)/.core ## every test
 	$(PY) -m pytest $(ARGS)
+
+fuzz: $(VENV)/.dev build/fuzz/.built ## libFuzzer over the core for FUZZ_SECONDS
+	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+sanitize: $(VENV)/.dev build/sanitize/.built ## the core's tests under ASan and UBSan
+	cd build/sanitize && PYTHONPATH=$(CURDIR)/build/sanitize:$(CURDIR) \
+	    PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+	    LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	    $(ABSOLUTE) -P -m pytest -p no:cacheprovider $(call CORETESTS,allocation leaks) $(ARGS)
+
+coverage: $(VENV)/.dev build/coverage/.built ## lines of the core that tests/core runs
+	cd build/coverage && rm -f .coverage* && \
+	    PYTHONPATH=$(CURDIR)/build/coverage:$(CURDIR) \
+	    $(ABSOLUTE) -P -m coverage run --rcfile=$(CURDIR)/pyproject.toml \
+	    -m pytest -p no:cacheprovider $(call CORETESTS,mutations leaks) -k 'not anybody' $(ARGS)
+	cd build/coverage && $(ABSOLUTE) -m coverage combine --quiet \
+	    --rcfile=$(CURDIR)/pyproject.toml
+	cd build/coverage && $(ABSOLUTE) -m coverage report \
+	    --rcfile=$(CURDIR)/pyproject.toml
 
 lint: $(VENV)/.dev $(VENV)/.core ## ruff, cython-lint, import rules, spelling
 	$(VENV)/bin/ruff check .
@@ -69,6 +90,48 @@ clean: ## remove what was built; the environment stays
 	rm -rf build dist src/*.egg-info cwarp_core/*.so cwarp_core/*.c
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	rm -f $(VENV)/.core $(VENV)/.demo $(VENV)/.dev
+
+# --- builds of the core for one purpose each, apart from the one in place ---
+
+ABSOLUTE := $(abspath $(PY))
+CORETESTS = $(CURDIR)/tests/core --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml \
+    $(foreach name,judge $(1),--ignore $(CURDIR)/tests/core/test_$(name).py)
+
+# $(call compiled,directory,switches)
+define compiled
+	rm -rf $(1)/cwarp_core && mkdir -p $(1)
+	cp -r cwarp_core setup.py $(1)
+	rm -f $(1)/cwarp_core/*.so
+	cd $(1) && $(2) $(ABSOLUTE) setup.py --quiet build_ext --inplace
+endef
+
+build/sanitize/.built: $(FILES) | $(VENV)/.tools
+	@test "$$($(CC) -print-file-name=libasan.so)" != libasan.so || { \
+	    echo 'make sanitize needs gcc with its sanitizers (apt install gcc).' >&2; \
+	    exit 1; }
+	$(call compiled,build/sanitize,CC=$(CC) CWARP_SANITIZE=1)
+	@touch $@
+
+build/coverage/.built: $(FILES) | $(VENV)/.tools
+	$(call compiled,build/coverage,CWARP_COVERAGE=1)
+	cp build/coverage/build/cython-coverage/cwarp_core/*.c build/coverage/cwarp_core/
+	@touch $@
+
+RUNTIME = $$(clang -print-file-name=libclang_rt.$(1)-$$(uname -m).$(2))
+
+build/fuzz/.built: $(FILES) tests/fuzz/driver.pyx | $(VENV)/.tools
+	@command -v clang >/dev/null && test -f "$(call RUNTIME,fuzzer_no_main,a)" \
+	    && test -f "$(call RUNTIME,asan,so)" || { \
+	    echo 'make fuzz needs clang and its runtimes (Debian: apt install clang' \
+	        'libclang-rt-14-dev llvm; newer: libclang-rt-dev).' >&2; exit 1; }
+	$(call compiled,build/fuzz,CC=clang LDSHARED='clang -shared' CWARP_SANITIZE=fuzzer)
+	clang -shared -o build/fuzz/libfuzzer.so -Wl,--whole-archive \
+	    $(call RUNTIME,fuzzer_no_main,a) -Wl,--no-whole-archive -lstdc++ -lm -lpthread
+	$(PY) -m cython -3 --module-name cwarp_fuzz -o build/fuzz/cwarp_fuzz.c \
+	    tests/fuzz/driver.pyx
+	clang -shared -fPIC -O1 -o build/fuzz/cwarp_fuzz.so build/fuzz/cwarp_fuzz.c \
+	    -I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')
+	@touch $@
 
 # --- the environment, step by step; each stamp is newer than what it was made from ---
 

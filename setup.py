@@ -2,7 +2,8 @@
 
 CWARP_DEBUG=1     bounds checks inside Cython, symbols for gdb, no optimisation
 CWARP_COVERAGE=1  line tracing, for coverage of the .pyx files
-CWARP_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer
+CWARP_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer; "fuzzer" instead of
+                  1 adds libFuzzer's counters (clang alone)
 CWARP_SKIP_CORE=1 no extension at all: the Makefile installs the package once and
                   compiles the core in place, module by module, as it changes
 
@@ -40,7 +41,14 @@ if "coverage" in chosen:
     macros += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 if "sanitize" in chosen:
     sanitize = "-fsanitize=address,undefined"
-    compile_args += [sanitize, "-fno-omit-frame-pointer", "-g1"]
+    compile_args += [
+        sanitize,
+        "-fno-sanitize-recover=all",
+        "-fno-omit-frame-pointer",
+        "-g1",
+    ]
+    if os.environ["CWARP_SANITIZE"] == "fuzzer":
+        compile_args.append("-fsanitize=fuzzer-no-link")
     link_args.append(sanitize)
 
 sources = sorted(Path("cwarp_core").glob("*.pyx"))
