@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help dev build demo test test-faults test-all fuzz sanitize coverage lint types \
-        bench docs wheel annotate clean
+        bench bench-core bench-snapshot bench-stream docs wheel annotate clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -70,6 +70,9 @@ types: $(VENV)/.dev $(VENV)/.core ## mypy on src, stubtest on the core
 
 bench: $(VENV)/.dev $(VENV)/.core ## measure, each figure beside its twin
 	$(PY) -m benches $(ARGS)
+
+bench-core bench-snapshot bench-stream: $(VENV)/.dev $(VENV)/.core ## one of them
+	$(PY) -m benches $(subst core,encode,$(@:bench-%=%)) $(ARGS)
 
 docs: $(VENV)/.dev $(VENV)/.core ## write the generated pages of docs/reference
 	$(PY) docs/build.py

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from . import bench_encode, bench_snapshot, bench_stream, meter
@@ -30,12 +31,20 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="write benches/results/BENCH.md"
     )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="measure encode over these .json, .jsonl and .bson files too",
+    )
     args = parser.parse_args()
     if args.documents is not None and args.documents < 1_000:
         parser.error("--documents: at least 1000, or there is nothing to measure")
     told = []
     for name in args.bench or _BENCHES:
         run, documents = _BENCHES[name]
+        if name == "encode" and args.data is not None:
+            run = partial(bench_encode.run, directory=args.data)
         report = run(args.documents or documents)
         facts = _facts(name, args.documents)
         told.append(_plain(report, facts))

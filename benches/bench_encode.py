@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import bson
 from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
+from cartridge_warp.demo.files import collections
+from cartridge_warp.demo.files import documents as read
 from cartridge_warp.model import Table, TableOptions
 from cartridge_warp.postgresql.rowplan import plan_of
 from cartridge_warp.schema.infer import infer_table, key_encoding_of
@@ -23,6 +27,8 @@ _BATCH = 1_000
 #: A shape's documents end here, so that large ones fit memory.
 _SHAPE_BYTES = 64 * 1024 * 1024
 _TWIN_DOCUMENTS = 5_000
+#: A file with fewer documents is repeated up to this number.
+_FILE_DOCUMENTS = 10_000
 
 
 def table_of(replies: Iterable[Reply], schema: str, collection: str) -> Table:
@@ -60,11 +66,12 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def run(documents: int = DOCUMENTS) -> Report:
+def run(documents: int = DOCUMENTS, directory: Path | None = None) -> Report:
+    """Every shape, and every file of the user's ``directory``."""
     rows: list[tuple[str, ...]] = []
     ratios: dict[str, float] = {}
-    for shape in data.SHAPES:
-        row, decode, conventional = _measure(shape, documents)
+    for shape, source in _sources(documents, directory):
+        row, decode, conventional = _measure(shape, _batches(source))
         rows.append(row)
         ratios[f"{shape}: decode_all / ours"] = decode
         ratios[f"{shape}: decode_all + flatten / ours"] = conventional
@@ -74,6 +81,7 @@ def run(documents: int = DOCUMENTS) -> Report:
         [
             f"Up to {documents:,} documents a shape (at most 64 MiB), batches of"
             f" {_BATCH:,}, one thread, no server.",
+            f"Files: repeated up to {_FILE_DOCUMENTS:,} documents.",
             "CPU of this process: best and median of 5 runs. Twins: best of 3, over"
             f" at most {_TWIN_DOCUMENTS:,} of the same documents.",
         ],
@@ -91,8 +99,20 @@ def run(documents: int = DOCUMENTS) -> Report:
     )
 
 
-def _measure(shape: str, documents: int) -> tuple[tuple[str, ...], float, float]:
-    batches = _batches(shape, documents)
+def _sources(
+    documents: int, directory: Path | None
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    for shape in data.SHAPES:
+        yield shape, data.documents(shape, documents)
+    files = {} if directory is None else collections(directory)
+    for name, path in files.items():
+        own = [document.raw for document in read(path)]
+        yield name, islice(cycle(own), max(len(own), _FILE_DOCUMENTS))
+
+
+def _measure(
+    shape: str, batches: list[list[bytes]]
+) -> tuple[tuple[str, ...], float, float]:
     replies = [Reply.of_documents(batch) for batch in batches]
     number = sum(map(len, batches))
     nbytes = sum(len(document) for batch in batches for document in batch)
@@ -133,14 +153,11 @@ def _measure(shape: str, documents: int) -> tuple[tuple[str, ...], float, float]
     return row, decoded / each, flattened / each
 
 
-def _batches(shape: str, documents: int) -> list[list[bytes]]:
+def _batches(source: Iterator[bytes]) -> list[list[bytes]]:
+    """The documents of one shape, up to ``_SHAPE_BYTES``."""
     batches: list[list[bytes]] = []
     nbytes = 0
-    for index, document in enumerate(data.documents(shape, documents)):
-        if nbytes > _SHAPE_BYTES:
-            break
-        if index % _BATCH == 0:
-            batches.append([])
-        batches[-1].append(document)
-        nbytes += len(document)
+    while nbytes <= _SHAPE_BYTES and (batch := list(islice(source, _BATCH))):
+        batches.append(batch)
+        nbytes += sum(map(len, batch))
     return batches
