@@ -1,14 +1,8 @@
 """The compiled half: BSON bytes in, PostgreSQL COPY BINARY bytes out."""
 
+from .batch import COPY_HEADER, COPY_TRAILER, Drift, EncodedBatch, Reject
 from .bson import CorruptBSON, check
-from .encoder import (
-    COPY_HEADER,
-    COPY_TRAILER,
-    BatchEncoder,
-    Drift,
-    EncodedBatch,
-    Reject,
-)
+from .encoder import BatchEncoder
 from .event import ChangeEvent, parse_events
 from .jsontext import json_text
 from .key import KeyKindError, in_filter, key_encoding, key_text

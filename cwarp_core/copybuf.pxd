@@ -6,7 +6,7 @@ taken back by setting ``size`` to where the row began.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cwarp_core.endian cimport store_16, store_32, store_64
 
@@ -58,11 +58,16 @@ cdef inline int put_16(Buffer *buf, uint16_t x) noexcept nogil:
     return OK
 
 
-cdef inline int put_null(Buffer *buf) noexcept nogil:
-    if reserve(buf, 4) != OK:
+cdef inline int put_nulls(Buffer *buf, size_t count) noexcept nogil:
+    """As many cells of length -1."""
+    if reserve(buf, 4 * count) != OK:
         return NOMEM
-    store_32(buf.data + buf.size, <uint32_t>-1)
-    buf.size += 4
+    # One is the usual number, and a call of memset costs more than its store.
+    if count == 1:
+        store_32(buf.data + buf.size, <uint32_t>-1)
+    else:
+        memset(buf.data + buf.size, 0xFF, 4 * count)
+    buf.size += 4 * count
     return OK
 
 

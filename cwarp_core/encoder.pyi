@@ -1,56 +1,9 @@
-from typing import NamedTuple, Self, final
+from typing import Self, final
 
+from .batch import EncodedBatch
 from .event import ChangeEvent
 from .plan import RowPlan
 from .reply import Reply
-
-class Reject(NamedTuple):
-    """A document that became no row.
-
-    code: "corrupt" (broken BSON), "missing_id", "key_kind" (its ``_id`` does not fit
-        the key's encoding), "misfit" (a value does not fit and the plan says
-        dead_letter), "too_large" (its row passes 1 GB).
-    offset: byte offset in ``document`` where the fault was seen; -1 if it has none.
-    key: canonical text of its ``_id``, None where that cannot be read.
-    column: index in the plan's columns of a misfit, else -1.
-    """
-
-    document: bytes
-    code: str
-    offset: int
-    key: str | None
-    column: int
-
-class Drift(NamedTuple):
-    """Values outside the plan that were kept in ``_cwarp_extra``.
-
-    column: index in the plan's columns, or -1 for a path that has none.
-    kind: BSON kind (``$type`` alias, "uuid", "uuidLegacy", or "emptyObject").
-    """
-
-    path: tuple[str, ...]
-    kind: str
-    subtype: int
-    column: int
-    count: int  # type: ignore[assignment]  # the name tuple.count, on purpose
-
-class EncodedBatch(NamedTuple):
-    """Rows in COPY BINARY form, without the header and the trailer.
-
-    rescued: values kept in ``_cwarp_extra``.  duplicate_keys: fields seen twice in
-    one flattened document (the last one won).  documents: rows + len(rejects).
-    """
-
-    payload: bytes
-    rows: int
-    documents: int
-    rejects: tuple[Reject, ...]
-    drift: tuple[Drift, ...]
-    rescued: int
-    duplicate_keys: int
-
-COPY_HEADER: bytes
-COPY_TRAILER: bytes
 
 @final
 class BatchEncoder:

@@ -31,21 +31,18 @@ from cwarp_core.copybuf cimport (
     put_16,
     put_byte,
     put_cell_64,
-    put_null,
+    put_nulls,
 )
+from cwarp_core.endian cimport __builtin_ctzll
 from cwarp_core.event cimport ChangeEvent
-from cwarp_core.flatten cimport Note, Walk, flatten, keep_subtypes, note_drift
+from cwarp_core.flatten cimport Note, Walk, fill, flatten, keep_subtypes, note_drift
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.key cimport canonical_key, put_key
 from cwarp_core.observe cimport PathEntry, clear_paths, free_paths, path_of
 from cwarp_core.plan cimport Column, RowPlan
 from cwarp_core.reply cimport Reply
 
-from typing import NamedTuple
-
-# Signature, no flags, no header extension; and the file trailer (COPY, "Binary Format").
-COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_TRAILER = b"\xff\xff"
+from cwarp_core.batch import Drift, EncodedBatch, Reject
 
 cdef enum:
     MISSING_ID = 10
@@ -61,38 +58,6 @@ cdef dict REJECT_CODES = {
     MISFIT: "misfit",
     TOO_LARGE: "too_large",
 }
-
-
-class Reject(NamedTuple):
-    """A document that became no row."""
-
-    document: bytes
-    code: str
-    offset: int
-    key: object
-    column: int
-
-
-class Drift(NamedTuple):
-    """Values outside the plan that were kept in ``_cwarp_extra``."""
-
-    path: tuple
-    kind: str
-    subtype: int
-    column: int
-    count: int
-
-
-class EncodedBatch(NamedTuple):
-    """Rows in COPY BINARY form, without the header and the trailer."""
-
-    payload: bytes
-    rows: int
-    documents: int
-    rejects: tuple
-    drift: tuple
-    rescued: int
-    duplicate_keys: int
 
 
 cdef inline int subtype_of(int kind, int seen) noexcept:
@@ -115,6 +80,7 @@ cdef class BatchEncoder:
     cdef readonly RowPlan plan
     cdef readonly Py_ssize_t rows
     cdef Py_ssize_t documents
+    cdef int32_t words               # of walk.filled
     cdef Buffer out
     cdef Walk walk
     cdef uint32_t *misfits           # column x kind, values kept in _cwarp_extra
@@ -127,12 +93,15 @@ cdef class BatchEncoder:
         cdef int32_t i
         self.plan = plan
         self.rejects = []
+        self.words = (plan.column_count + 63) // 64
         self.walk.slots = <Slot *>calloc(plan.column_count + 1, sizeof(Slot))
+        self.walk.filled = <uint64_t *>calloc(self.words + 1, sizeof(uint64_t))
         self.walk.follows = <int32_t *>calloc(plan.field_count + 1, sizeof(int32_t))
         self.misfits = <uint32_t *>calloc((plan.column_count + 1) * KINDS, 4)
         self.misfit_subtype = <int32_t *>calloc(plan.column_count + 1, sizeof(int32_t))
         if (
             self.walk.slots == NULL
+            or self.walk.filled == NULL
             or self.walk.follows == NULL
             or self.misfits == NULL
             or self.misfit_subtype == NULL
@@ -146,6 +115,7 @@ cdef class BatchEncoder:
 
     def __dealloc__(self):
         free(self.walk.slots)
+        free(self.walk.filled)
         free(self.walk.follows)
         free(self.misfits)
         free(self.misfit_subtype)
@@ -200,35 +170,45 @@ cdef class BatchEncoder:
         cdef const Column *column
         cdef const Slot *slot
         cdef size_t start
-        cdef int32_t i
+        cdef uint64_t bits
+        cdef int32_t next = 0
+        cdef int32_t word, i
         cdef int status
-        for i in range(self.plan.column_count):
-            slot = &self.walk.slots[i]
-            if slot.type == 0 or slot.type == T_NULL:
-                if put_null(&self.out) != OK:
+        # From one filled column to the next: a wide table is mostly empty.
+        for word in range(self.words):
+            bits = self.walk.filled[word]
+            while bits:
+                i = 64 * word + __builtin_ctzll(bits)
+                bits &= bits - 1
+                slot = &self.walk.slots[i]
+                if slot.type == T_NULL:
+                    continue
+                if i != next and put_nulls(&self.out, i - next) != OK:
                     return NOMEM
-                continue
-            column = &self.plan.column[i]
-            status = put_value(
-                &self.out, column, slot, self.plan.json_mode, self.plan.legacy_uuid,
-                &self.walk.fault,
-            )
-            if status == OK:
-                continue
-            if status == MISFIT:
-                if self.plan.dead_letter:
-                    self.misfit_column = i
-                    return MISFIT
-                if put_null(&self.out) != OK:
-                    return NOMEM
-            elif status != BESIDE:
-                return status
-            status = self.set_aside(i, column, slot)
-            if status != OK:
-                return status
+                next = i + 1
+                column = &self.plan.column[i]
+                status = put_value(
+                    &self.out, column, slot, self.plan.json_mode, self.plan.legacy_uuid,
+                    &self.walk.fault,
+                )
+                if status == OK:
+                    continue
+                if status == MISFIT:
+                    if self.plan.dead_letter:
+                        self.misfit_column = i
+                        return MISFIT
+                    if put_nulls(&self.out, 1) != OK:
+                        return NOMEM
+                elif status != BESIDE:
+                    return status
+                status = self.set_aside(i, column, slot)
+                if status != OK:
+                    return status
+        if put_nulls(&self.out, self.plan.column_count - next) != OK:
+            return NOMEM
         if self.plan.source_ts:
             if source_ts == 0:
-                status = put_null(&self.out)
+                status = put_nulls(&self.out, 1)
             else:
                 # The increment stands for microseconds, as a timestamp column has it.
                 status = put_cell_64(
@@ -241,7 +221,7 @@ cdef class BatchEncoder:
             if status != OK:
                 return status
         if self.walk.extra.size == 0:
-            return put_null(&self.out)
+            return put_nulls(&self.out, 1)
         if begin_cell(&self.out, &start) != OK or put(&self.out, b"\x01{", 2) != OK:
             return NOMEM
         if put(&self.out, self.walk.extra.data + 1, self.walk.extra.size - 1) != OK:
@@ -268,9 +248,10 @@ cdef class BatchEncoder:
         cdef size_t start = self.out.size
         cdef uint64_t rescued = self.walk.rescued
         cdef uint64_t duplicates = self.walk.duplicate_keys
+        cdef int32_t word
         cdef int status
-        if self.plan.column_count:
-            memset(self.walk.slots, 0, self.plan.column_count * sizeof(Slot))
+        for word in range(self.words):
+            self.walk.filled[word] = 0
         self.walk.key.type = 0
         self.walk.extra.size = 0
         self.walk.notes.size = 0
@@ -278,6 +259,7 @@ cdef class BatchEncoder:
         if status == OK:
             status = flatten(self.plan, &self.walk, data, size)
         if status == OK and self.plan.document >= 0:
+            fill(&self.walk, self.plan.document)
             self.walk.slots[self.plan.document] = Slot(T_DOCUMENT, data, size, 0)
         if status == OK:
             status = self.put_key_cell()

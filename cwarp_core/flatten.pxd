@@ -19,6 +19,7 @@ cdef struct Note:
 # What the walk of one document leaves, and what lives through a batch of them.
 cdef struct Walk:
     Slot *slots              # one per column
+    uint64_t *filled         # a bit per column: its slot is of this document
     Slot key
     int32_t *follows         # field -> the field that came after it last time
     Buffer extra             # members of _cwarp_extra, each with a comma before it
@@ -27,6 +28,14 @@ cdef struct Walk:
     uint64_t rescued
     uint64_t duplicate_keys
     const uint8_t *fault
+
+cdef inline bint fill(Walk *walk, int32_t column) noexcept nogil:
+    """Mark the column's slot as filled; whether it was before."""
+    cdef uint64_t bit = <uint64_t>1 << (column & 63)
+    cdef bint before = (walk.filled[column >> 6] & bit) != 0
+    walk.filled[column >> 6] |= bit
+    return before
+
 
 cdef int note_drift(Walk *walk, int32_t place, const Element *e, int kind) noexcept nogil
 cdef void keep_subtypes(Walk *walk, int32_t *of_columns) noexcept nogil

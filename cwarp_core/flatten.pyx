@@ -227,9 +227,12 @@ cdef int flatten(
         if field != NULL and (
             not enter or field.whole or field.slot == KEY_SLOT
         ) and field.slot != NO_SLOT:
-            slot = &walk.key if field.slot == KEY_SLOT else &walk.slots[field.slot]
-            if slot.type:
-                walk.duplicate_keys += 1
+            if field.slot == KEY_SLOT:
+                slot = &walk.key
+                walk.duplicate_keys += slot.type != 0
+            else:
+                slot = &walk.slots[field.slot]
+                walk.duplicate_keys += fill(walk, field.slot)
             slot.type = e.type
             slot.value = e.value
             slot.size = e.size
