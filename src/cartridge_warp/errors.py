@@ -81,6 +81,17 @@ class StructureRefused(DestinationError):
     """A structure change can never be made as things are; the data goes on."""
 
 
+class RowsRefused(DestinationError):
+    """PostgreSQL refused a row, not the work; nothing of this commit was kept.
+
+    The same work succeeds with ``careful`` set, which makes dead letters of such rows.
+    """
+
+
+class Owned(DestinationError):
+    """Another process owns the schema and is alive; wait, and ask again."""
+
+
 class Fenced(WarpError):
     """Another process owns the schema now; nothing of this commit was kept."""
 

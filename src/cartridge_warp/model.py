@@ -15,10 +15,13 @@ class Position(Struct, frozen=True):
 
     token: the resume token as one BSON document, opaque.
     cluster_time: the time that the token stands for.
+    stream: fingerprint of the kind of stream that gave the token. A token of another
+    kind is not used: the stream is opened at the time instead.
     """
 
     token: bytes
     cluster_time: ClusterTime
+    stream: str = ""
 
 
 class SourceIdentity(Struct, frozen=True):
@@ -109,26 +112,37 @@ class Chunk(Struct, frozen=True):
     """A chunk of a table's snapshot as the destination stores it.
 
     state: "pending", "copying" or "done".  documents: read so far, rejects included.
+    read_time: what was committed up to here is in its rows; 0 until it is done.
     """
 
     chunk_id: int
     range: ChunkRange
     state: str = "pending"
     documents: int = 0
+    read_time: ClusterTime = 0
 
 
 class TableState(Struct, frozen=True):
     """A table the destination knows, and how far its snapshot is.
 
-    planned: its chunks are stored.  complete: every chunk is done.  pending_letters:
-    its dead letters that nothing has resolved.
+    planned: its chunks are stored.  chunks: all of them.  pending_letters: its dead
+    letters that nothing has resolved.
     """
 
     table: Table
     planned: bool
-    complete: bool
-    documents: int = 0
+    chunks: tuple[Chunk, ...] = ()
     pending_letters: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Every chunk is done."""
+        return self.planned and all(each.state == "done" for each in self.chunks)
+
+    @property
+    def documents(self) -> int:
+        """Copied so far, rejects included."""
+        return sum(each.documents for each in self.chunks)
 
 
 class TableChanges(Struct, frozen=True):
@@ -148,7 +162,17 @@ class TableChanges(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """What commits together: the changes of some tables and the position after them."""
+    """What commits together: the changes of some tables and the position after them.
 
-    position: Position
+    position: None for the first parts of a batch too large for one commit: the marker
+    counts on and its position stays.  lanes: whose markers move.  guarded: many rows
+    are in the tables already as they are, and equal ones are left untouched.
+    careful: a row was refused before; find the refused ones, and make dead letters of
+    them (the encoded batches carry their documents).
+    """
+
+    position: Position | None
     tables: tuple[TableChanges, ...] = ()
+    lanes: tuple[int, ...] = (0,)
+    guarded: bool = False
+    careful: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from cwarp_core import BatchEncoder, EncodedBatch, Reply
+from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
 
 from .model import (
     Batch,
@@ -56,7 +56,17 @@ class Source(Protocol):
         """The place in history after which nothing is missed from now on."""
 
     def time_now(self) -> ClusterTime:
-        """The source's newest cluster time."""
+        """The source's newest cluster time, once it is committed."""
+
+    def newest_time(self) -> ClusterTime:
+        """The source's newest cluster time, committed or not.
+
+        No change that a stream has told of before this call is newer.
+        """
+
+    def order(self, token: bytes) -> bytes:
+        """What sorts tokens as the stream has them. Any thread, any time: it only
+        decodes."""
 
     def sample(self, collection: str, size: int) -> Iterator[Reply]:
         """About ``size`` documents chosen at random."""
@@ -65,17 +75,26 @@ class Source(Protocol):
         """The smallest and greatest ``_id`` element; None for an empty collection."""
 
     def plan_chunks(self, collection: str) -> list[ChunkRange]:
-        """Ranges that together hold every ``_id`` exactly once, in order."""
+        """Ranges that together hold every ``_id`` exactly once, in order.
 
-    def snapshot(self, collection: str, chunk: ChunkRange) -> Iterator[Reply]:
-        """The committed documents of a chunk, in ``_id`` order.
+        The order is that of ``cwarp_core.KeyRanges``; a collection that sorts its ids
+        in another one is a single range.
+        """
 
-        Read at or after the primary's time when the first reply is asked for. Each
-        reply's ``operation_time`` bounds its documents' age.
+    def snapshot(
+        self, collection: str, chunk: ChunkRange, after: ClusterTime
+    ) -> Iterator[Reply]:
+        """The committed documents of a chunk, in ``_id`` order, at ``after`` or later.
+
+        Each reply's ``operation_time`` bounds its documents' age.
         """
 
     def changes(self, position: Position) -> Changes:
-        """Everything after ``position``. Raises HistoryLost when that is gone."""
+        """Everything after ``position``. Raises HistoryLost when that is gone.
+
+        Some events at or before it may come again: where its token cannot be used, the
+        stream begins with its time.
+        """
 
     def lookup(
         self, collection: str, keys: Sequence[bytes], after: ClusterTime
@@ -114,24 +133,37 @@ class Copier(Protocol):
     def claim(self, table: Table) -> Chunk | None:
         """Make a pending chunk ``copying``, committed, before its range is read."""
 
-    def begin(self, chunk: Chunk, table: Table) -> None:
+    def begin(
+        self,
+        chunk: Chunk,
+        table: Table,
+        read_time: ClusterTime,
+        *,
+        careful: bool = False,
+    ) -> None:
         """Open the chunk's transaction. Rows go straight into the table.
 
+        read_time: the chunk was read at it or later.  careful: as in ``Batch``.
         From here to the end no structure change of the table passes. Raises
         StructureChanged when the table's key is not that of ``table`` any more.
         """
 
-    def write(self, batch: EncodedBatch) -> None:
-        """Send rows; keep the batch's rejects as dead letters of this transaction."""
+    def write(self, batch: EncodedBatch) -> Sequence[Reject]:
+        """Send rows; keep the batch's rejects as dead letters of this transaction.
 
-    def commit(self, *, split_at: bytes | None = None) -> None:
+        Returns, when careful, those of its rows that were refused and are dead letters
+        too now. Raises RowsRefused otherwise, here or in ``commit``.
+        """
+
+    def commit(self, *, split_at: bytes | None = None) -> Chunk | None:
         """Commit rows, dead letters, counters and ``done`` together.
 
         With ``split_at`` the chunk ends before that ``_id`` element, and the rest of
-        its range becomes a new pending chunk. Raises Fenced when the schema or the
-        chunk has another owner by now, DestinationUnavailable (nothing was kept;
-        ``abort``, then claim again), DestinationError (also when the outcome of COMMIT
-        cannot be learnt). After any of them comes ``abort``.
+        its range becomes a new pending chunk, which is returned. Raises Fenced when the
+        schema or the chunk has another owner by now, RowsRefused and
+        DestinationUnavailable (nothing was kept; ``abort``, then claim again),
+        DestinationError (also when the outcome of COMMIT cannot be learnt). After any
+        of them comes ``abort``.
         """
 
     def abort(self) -> None:
@@ -140,11 +172,28 @@ class Copier(Protocol):
     def close(self) -> None: ...
 
 
+class Applier(Protocol):
+    """One connection that applies batches of the stream. One thread at a time."""
+
+    def commit(self, batch: Batch) -> Mapping[str, Sequence[Reject]]:
+        """Apply the batch and move its lanes' markers, in one transaction, once.
+
+        Returns the rows that were refused and are dead letters now, by the table's
+        name; none unless the batch is careful. When the outcome of COMMIT is unknown,
+        the stored marker decides. Raises Fenced, StructureChanged (encode for the
+        newest structure and call again), RowsRefused (nothing was applied; call again,
+        careful), DestinationUnavailable (nothing was applied; the same call may be
+        repeated), DestinationError.
+        """
+
+    def close(self) -> None: ...
+
+
 class Destination(Protocol):
     """One schema of tables, with the position in the same transactions as the data.
 
-    ``commit`` and the calls that change structure come from one thread; copiers run
-    beside it, each in its own.
+    The calls that change structure come one at a time; copiers and appliers run beside
+    them, each in its own thread.
     """
 
     def validate(self) -> bool:
@@ -153,16 +202,27 @@ class Destination(Protocol):
         Changes nothing. True when the schema has a position to go on from.
         """
 
-    def open(self, identity: SourceIdentity) -> Position | None:
-        """Prepare the metadata, take ownership, and return where to go on.
+    def open(self, identity: SourceIdentity) -> list[Position]:
+        """Prepare the metadata, take ownership, and return where each lane goes on.
 
         From here on every other owner is fenced. Chunks left ``copying`` are pending
-        again. None when nothing was ever started. Raises PreconditionError when the
-        stored marker belongs to another cluster.
+        again. Empty when nothing was ever started. Raises Owned when the owner is
+        another process that has given a sign of life within some seconds,
+        PreconditionError when the stored marker belongs to another cluster.
         """
 
-    def begin(self, position: Position) -> None:
-        """Store the first position, before anything is read."""
+    def begin(self, position: Position, lanes: int) -> None:
+        """Store this many markers, all at ``position``, and no other.
+
+        At the very start, before anything is read; and when another number of lanes is
+        wanted, while they all stand at one place.
+        """
+
+    def beat(self) -> None:
+        """Give a sign of life. One thread, beside all others; every two seconds.
+
+        Raises Fenced, DestinationError.
+        """
 
     def tables(self) -> list[TableState]: ...
 
@@ -181,21 +241,15 @@ class Destination(Protocol):
         """``cwarp_core.key_encoding`` of the ids that are pending dead letters because
         the table's key did not hold them."""
 
-    def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> None:
-        """Store the chunks of a table's snapshot."""
+    def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> list[Chunk]:
+        """Store the chunks of a table's snapshot, once; those stored, in order."""
 
-    def encoder(self, table: Table) -> BatchEncoder: ...
+    def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
+        """keep: its batches carry the rows' documents, as ``careful`` needs them."""
 
     def copier(self) -> Copier: ...
 
-    def commit(self, batch: Batch) -> None:
-        """Apply the batch and move the position, in one transaction, once.
-
-        When the outcome of COMMIT is unknown, the stored marker decides. Raises
-        Fenced, StructureChanged (encode for the newest structure and call again),
-        DestinationUnavailable (nothing was applied; the same call may be repeated),
-        DestinationError.
-        """
+    def applier(self) -> Applier: ...
 
     def failed(self, error: Exception, table: Table | None = None) -> None:
         """Keep why this run ends, or a table's copy, for whoever looks. Raises nothing.
@@ -203,4 +257,5 @@ class Destination(Protocol):
         Telling the same error again does nothing.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give up the ownership; a process that waits for it goes on at once."""
