@@ -88,6 +88,10 @@ class RowsRefused(DestinationError):
     """
 
 
+class OutcomeUnknown(DestinationError):
+    """A COMMIT's answer was lost, and what is stored could not be read since."""
+
+
 class Owned(DestinationError):
     """Another process owns the schema and is alive; wait, and ask again."""
 

@@ -33,6 +33,16 @@ SampleSize = Annotated[
         description="Documents read from a collection to choose its columns.",
     ),
 ]
+Streams = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=64,
+        description="Lanes that apply a table's changes at the same time, each with a"
+        " connection of its own and always the same keys; 1 keeps the order of the"
+        " whole table.",
+    ),
+]
 Misfit = Annotated[
     Literal["rescue", "dead_letter"],
     Meta(
@@ -202,6 +212,7 @@ class TableSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     options: TableOptions = TableOptions()
     schema_sample_size: int = 1000
+    max_parallel_streams: int = 1
 
 
 class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,6 +233,11 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream_batch_bytes: int = 16 << 20
     tables: tuple[TableSettings, ...] = ()
     defaults: TableSettings = TableSettings(name="*")
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of the schema's stream: what its most parallel table asks for."""
+        return max(each.max_parallel_streams for each in (*self.tables, self.defaults))
 
     def selects(self, collection: str) -> bool:
         """Is this collection synced? Both levels have to agree."""

@@ -22,6 +22,11 @@ LOCK_PAUSE = 5.0
 #: for it would be a dead letter, not a value beside its row.
 KEY_PATIENCE = 30.0
 
+#: Documents looked up the first time, before their size is known; how much faster it
+#: grows at most; and the most.
+_FIRST_LOOKUP = 8
+_LOOKUP_GROWTH = 8
+_MAX_LOOKUP = 5000
 
 _NOTHING = EncodedBatch(b"", 0, 0, (), (), 0, 0)
 
@@ -30,13 +35,15 @@ class Shape:
     """One table as it is now, and the one place that changes it. Thread-safe.
 
     table: the newest version.  wanted: somebody is about to change the table, and who
-    holds a transaction on it should end that soon.
+    holds a transaction on it should end that soon.  lookup_keys: ids whose documents
+    may be looked up at once, so that they fit memory whatever their size.
     """
 
     def __init__(self, line: Line, table: Table) -> None:
         self._line = line
         self.table = table
         self.wanted = False
+        self.lookup_keys = _FIRST_LOOKUP
         self._not_before = 0.0
         self._owed: frozenset[str] = frozenset()
         self._key_refused = False
@@ -44,6 +51,14 @@ class Shape:
     @property
     def collection(self) -> str:
         return self.table.collection
+
+    def looked_up(self, found: Sequence[Reply], most: int) -> None:
+        """Learn how large documents are; ``most``: bytes wanted at once."""
+        documents = sum(map(len, found))
+        if documents:
+            fitting = most * documents // sum(each.nbytes for each in found)
+            grown = min(fitting, self.lookup_keys * _LOOKUP_GROWTH, _MAX_LOOKUP)
+            self.lookup_keys = max(grown, 1)
 
     def changes(self, batch: EncodedBatch) -> list[SchemaChange]:
         """What this batch asks of the newest version; nothing while it is locked."""
