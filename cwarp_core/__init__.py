@@ -6,6 +6,7 @@ from .batch import (
     Drift,
     EncodedBatch,
     Reject,
+    row_offsets,
 )
 from .bson import CorruptBSON, check
 from .encoder import BatchEncoder
@@ -40,4 +41,5 @@ __all__ = [
     "key_encoding",
     "key_text",
     "parse_events",
+    "row_offsets",
 ]
