@@ -1,12 +1,20 @@
 """The compiled half: BSON bytes in, PostgreSQL COPY BINARY bytes out."""
 
-from .batch import COPY_HEADER, COPY_TRAILER, Drift, EncodedBatch, Reject
+from .batch import (
+    COPY_HEADER,
+    COPY_TRAILER,
+    Drift,
+    EncodedBatch,
+    Reject,
+    row_offsets,
+)
 from .bson import CorruptBSON, check
 from .encoder import BatchEncoder
 from .event import ChangeEvent, parse_events
 from .jsontext import json_text
 from .key import KeyKindError, in_filter, key_encoding, key_text
 from .observe import Observation, ObservedPath
+from .order import KeyRanges, compare_keys
 from .plan import PlanColumn, RowPlan
 from .reply import Reply
 
@@ -19,6 +27,7 @@ __all__ = [
     "Drift",
     "EncodedBatch",
     "KeyKindError",
+    "KeyRanges",
     "Observation",
     "ObservedPath",
     "PlanColumn",
@@ -26,9 +35,11 @@ __all__ = [
     "Reply",
     "RowPlan",
     "check",
+    "compare_keys",
     "in_filter",
     "json_text",
     "key_encoding",
     "key_text",
     "parse_events",
+    "row_offsets",
 ]

@@ -35,6 +35,8 @@ class EncodedBatch(NamedTuple):
 
     rescued: values kept in ``_cwarp_extra``.  duplicate_keys: fields seen twice in
     one flattened document (the last one won).  documents: rows + len(rejects).
+    raw: the documents of its rows, one after the other, where the encoder keeps them,
+    else empty.
     """
 
     payload: bytes
@@ -44,6 +46,14 @@ class EncodedBatch(NamedTuple):
     drift: tuple[Drift, ...]
     rescued: int
     duplicate_keys: int
+    raw: bytes = b""
 
 COPY_HEADER: bytes
 COPY_TRAILER: bytes
+
+def row_offsets(payload: bytes) -> list[int]:
+    """Where each row of a payload begins, and the payload's end: rows + 1 numbers.
+
+    Raises ValueError when the payload is not whole rows and nothing else; the header
+    and the trailer of a COPY are no rows.
+    """

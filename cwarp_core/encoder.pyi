@@ -12,9 +12,10 @@ class BatchEncoder:
     One thread at a time. ``source_ts`` is a cluster time, (seconds << 32) |
     increment; 0 writes NULL. On any fault of a document its row is taken back from
     the buffer whole and the document becomes a Reject; the others are untouched.
+    With ``keep`` the documents of the rows are kept as well: ``EncodedBatch.raw``.
     """
 
-    def __new__(cls, plan: RowPlan) -> Self: ...
+    def __new__(cls, plan: RowPlan, keep: bool = False) -> Self: ...
     @property
     def plan(self) -> RowPlan: ...
     @property

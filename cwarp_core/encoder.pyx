@@ -82,6 +82,8 @@ cdef class BatchEncoder:
     cdef Py_ssize_t documents
     cdef int32_t words               # of walk.filled
     cdef Buffer out
+    cdef bint keep
+    cdef Buffer kept                 # the documents of the rows, if ``keep``
     cdef Walk walk
     cdef uint32_t *misfits           # column x kind, values kept in _cwarp_extra
     cdef int32_t *misfit_subtype     # of the last misfit binary of a column
@@ -89,9 +91,10 @@ cdef class BatchEncoder:
     cdef int misfit_column           # where a "misfit" reject was seen
     cdef list rejects
 
-    def __cinit__(self, RowPlan plan not None):
+    def __cinit__(self, RowPlan plan not None, bint keep=False):
         cdef int32_t i
         self.plan = plan
+        self.keep = keep
         self.rejects = []
         self.words = (plan.column_count + 63) // 64
         self.walk.slots = <Slot *>calloc(plan.column_count + 1, sizeof(Slot))
@@ -120,6 +123,7 @@ cdef class BatchEncoder:
         free(self.misfits)
         free(self.misfit_subtype)
         buffer_free(&self.out)
+        buffer_free(&self.kept)
         buffer_free(&self.walk.extra)
         buffer_free(&self.walk.notes)
         free_paths(&self.walk.strays)
@@ -276,6 +280,8 @@ cdef class BatchEncoder:
             or (status == OK and self.walk.duplicate_keys != duplicates)
         ) and check_document(data, size, False, &self.walk.fault) != OK:
             status = CORRUPT
+        if status == OK and self.keep:
+            status = put(&self.kept, data, size)
         if status != OK:
             self.out.size = start
             self.walk.rescued = rescued
@@ -378,8 +384,10 @@ cdef class BatchEncoder:
             self.drift(),
             self.walk.rescued,
             self.walk.duplicate_keys,
+            self.kept.data[: self.kept.size] if self.kept.size else b"",
         )
         self.out.size = 0
+        self.kept.size = 0
         self.rows = 0
         self.documents = 0
         self.rejects = rejects

@@ -1,4 +1,4 @@
-"""Unaligned loads (BSON is little-endian) and stores (COPY BINARY is big-endian)."""
+"""Unaligned loads and stores: BSON is little-endian, COPY BINARY big-endian."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -55,6 +55,18 @@ cdef inline double load_double(const uint8_t *p) noexcept nogil:
     cdef double x
     memcpy(&x, &bits, 8)
     return x
+
+
+cdef inline uint16_t load_be16(const uint8_t *p) noexcept nogil:
+    cdef uint16_t x
+    memcpy(&x, p, 2)
+    return CWARP_BE16(x)
+
+
+cdef inline uint32_t load_be32(const uint8_t *p) noexcept nogil:
+    cdef uint32_t x
+    memcpy(&x, p, 4)
+    return CWARP_BE32(x)
 
 
 cdef inline void store_16(uint8_t *p, uint16_t x) noexcept nogil:

@@ -20,3 +20,4 @@ cdef int put_key(
     const uint8_t **fault,
 ) noexcept nogil
 cdef object canonical_key(int type, const uint8_t *value, size_t size)
+cdef int split_key(bytes key, size_t *size) except -1

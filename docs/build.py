@@ -263,6 +263,11 @@ CORE_PARTS = (
         "`COPY_HEADER` and `COPY_TRAILER`. What is added goes on until `take`.",
     ),
     (
+        "batch",
+        "What an encoder gives",
+        "The rows, what became no row, and what was kept outside its column.",
+    ),
+    (
         "reply",
         "Replies of the server",
         "The raw bytes of a reply are read where they lie; a document is copied when "
@@ -286,6 +291,12 @@ CORE_PARTS = (
         "An `_id` element is its type byte, then the bytes of its value: as "
         "`Reply.key` and `ChangeEvent.key` give it. Every part of the program that "
         "writes a key calls the one encoder behind these functions.",
+    ),
+    (
+        "order",
+        "The order of keys",
+        "As the index on `_id` has it: what a copy in ranges and the changes beside it "
+        "must agree on.",
     ),
     (
         "jsontext",
@@ -334,7 +345,8 @@ def core_page() -> str:
         "Everything is named in `cwarp_core` itself. Sizes and offsets are bytes, "
         "counted from the start of what was given. A cluster time is BSON's own: "
         "`(seconds << 32) | increment`, 0 for none. No object may be used by two "
-        "threads at once except a plan. Texts are `str`, BSON is `bytes`.",
+        "threads at once except a plan and key ranges. Texts are `str`, BSON is "
+        "`bytes`.",
         "Sources: [BSON 1.1](https://bsonspec.org/spec.html); [Extended JSON v2, the "
         "BSON corpus and Decimal128](https://github.com/mongodb/specifications); "
         "[COPY, binary format](https://www.postgresql.org/docs/current/"

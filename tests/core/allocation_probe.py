@@ -15,15 +15,18 @@ from itertools import count
 from cwarp_core import (
     BatchEncoder,
     EncodedBatch,
+    KeyRanges,
     Observation,
     PlanColumn,
     Reply,
     RowPlan,
     check,
+    compare_keys,
     in_filter,
     json_text,
     key_text,
     parse_events,
+    row_offsets,
 )
 from tests.core.build import (
     Raw,
@@ -82,6 +85,8 @@ DOCUMENTS = [
     bson(("_id", int32(2)), ("d", binary(b"x" * 300_000, 5)), ("new", LONG)),
     bson(("_id", int32(3)), ("e", obj(("deep", array(obj(("s", LONG))))))),
 ]
+#: Those that become rows.
+KEPT = [raw for at, raw in enumerate(DOCUMENTS) if at not in (2, 4)]
 EVENT = bson(
     ("_id", obj(("_data", string("8263")))),
     ("operationType", string("insert")),
@@ -116,7 +121,7 @@ def again(step: Callable[[], object]) -> object:
 
 def encoded() -> EncodedBatch:
     """Documents one by one; a step that fails leaves no trace and can be repeated."""
-    encoder = BatchEncoder(PLAN)
+    encoder = BatchEncoder(PLAN, keep=True)
     for raw in DOCUMENTS:
         again(lambda raw=raw: encoder.add_document(raw, 1))
     batch = again(encoder.take)
@@ -129,7 +134,7 @@ _REPLY = Reply.of_documents(DOCUMENTS)
 
 def encoded_reply() -> EncodedBatch:
     """A whole reply; when memory is short the rows so far are whole ones."""
-    encoder = BatchEncoder(PLAN)
+    encoder = BatchEncoder(PLAN, keep=True)
     try:
         encoder.add_reply(_REPLY, 1)
     except MemoryError:
@@ -138,6 +143,7 @@ def encoded_reply() -> EncodedBatch:
         assert len(read_rows(partial.payload, PLAN.width)) == partial.rows
         assert partial.documents == partial.rows + len(partial.rejects)
         assert EXPECTED.payload.startswith(partial.payload)
+        assert partial.raw == b"".join(KEPT[: partial.rows])
         raise
     batch = again(encoder.take)
     assert isinstance(batch, EncodedBatch)
@@ -177,8 +183,16 @@ def keyed() -> list[object]:
     return [[key_text(key, "canonical") for key in keys], in_filter(keys)]
 
 
+def ordered() -> list[object]:
+    keys = [double(0.5).key, LONG.key, obj(("a", array(LONG, int32(1)))).key]
+    ranges = KeyRanges([None, *keys])
+    found = [ranges.find(key) for key in keys]
+    return [found, compare_keys(keys[1], keys[2]), row_offsets(EXPECTED.payload)]
+
+
 WORK: list[Callable[[], object]] = [
-    *(encoded, encoded_reply, planned, replied, parsed, observed, written, keyed)
+    *(encoded, encoded_reply, planned, replied, parsed, observed, written, keyed),
+    ordered,
 ]
 EXPECTED = encoded()
 

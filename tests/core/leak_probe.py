@@ -16,19 +16,23 @@ from cwarp_core import (
     BatchEncoder,
     CorruptBSON,
     KeyKindError,
+    KeyRanges,
     Observation,
     Reply,
     RowPlan,
     check,
+    compare_keys,
     in_filter,
     json_text,
     key_text,
     parse_events,
+    row_offsets,
 )
 from tests.core.allocation_probe import DOCUMENTS, EVENT, PLAN, RAW_REPLY, REFUSED
-from tests.core.build import document, int32
+from tests.core.build import document, int32, obj
 from tests.core.samples import SAMPLES
 
+DEEP = obj(("a", obj(("b", obj(("c", int32(1))))))).key
 _VALUES = [value for values in SAMPLES.values() for value in values]
 
 
@@ -51,11 +55,12 @@ def work() -> None:
         EVENT,
         *(document(("_id", each), ("a", each)) for each in _VALUES),
     ]
-    encoder = BatchEncoder(RowPlan("canonical", PLAN.columns, on_misfit="dead_letter"))
+    plan = RowPlan("canonical", PLAN.columns, on_misfit="dead_letter")
+    encoder = BatchEncoder(plan, keep=True)
     for raw in batch:
         encoder.add_document(raw, 1)
     encoder.add_reply(Reply.of_documents(batch), 0)
-    encoder.take()
+    row_offsets(encoder.take().payload)
     encoder.add_document(batch[0], 0)
     observation = Observation(6)
     observation.add_reply(Reply.of_documents(batch))
@@ -81,6 +86,19 @@ def work() -> None:
                 key_text(value.key, encoding)
             except KeyKindError:
                 continue
+        compare_keys(value.key, _VALUES[0].key)
+    ranges = KeyRanges([None, int32(5).key, DEEP])
+    ranges.find(DEEP)
+    for lowers in ([DEEP, int32(5).key], [None, DEEP[:-1]]):
+        try:
+            KeyRanges(lowers)
+        except ValueError:
+            continue
+    for payload in (b"\0", b"\xff\xff"):
+        try:
+            row_offsets(payload)
+        except ValueError:
+            continue
 
 
 def main(rounds: int) -> None:

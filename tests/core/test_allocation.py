@@ -58,5 +58,5 @@ def test_memory_error_and_nothing_else(shim: Path, mode: tuple[str, ...]) -> Non
         name: (int(failures), int(results))
         for name, failures, results in map(str.split, done.stdout.splitlines())
     }
-    assert len(counts) == (8 if mode else 9)
+    assert len(counts) == (9 if mode else 10)
     assert all(failures and results for failures, results in counts.values())

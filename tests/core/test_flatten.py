@@ -231,4 +231,4 @@ def test_whole_document_column(depth: int) -> None:
 
 def test_empty_batch() -> None:
     batch = encode([], plan())
-    assert batch == (b"", 0, 0, (), (), 0, 0)
+    assert batch == (b"", 0, 0, (), (), 0, 0, b"")

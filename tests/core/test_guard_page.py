@@ -17,7 +17,7 @@ import pytest
 import cwarp_core
 from cwarp_core import BatchEncoder, CorruptBSON, KeyKindError, Observation, Reply
 from tests.core.build import document, obj
-from tests.core.differential import row_plan
+from tests.core.differential import encode, row_plan
 from tests.core.guard import GuardedPages
 from tests.core.samples import SAMPLES
 from tests.core.test_hostile import EVERY_KIND, PLAN
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(
     reason="the sanitizers object to an unaligned object, and see an over-read anyway",
 )
 ENCODER = BatchEncoder(row_plan(PLAN))
+PAYLOAD = encode([EVERY_KIND] * 2, PLAN).payload
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,24 @@ def read_key(raw: bytes) -> None:
             error.__traceback__ = None
 
 
+def read_order(raw: bytes) -> None:
+    for entry in (
+        lambda: cwarp_core.compare_keys(raw, raw),
+        lambda: cwarp_core.KeyRanges([raw]).find(raw),
+    ):
+        try:
+            entry()
+        except CorruptBSON as error:
+            error.__traceback__ = None
+
+
+def read_rows(raw: bytes) -> None:
+    try:
+        cwarp_core.row_offsets(raw)
+    except ValueError as error:
+        error.__traceback__ = None
+
+
 def cut(raw: bytes) -> Iterator[bytes]:
     """Whole, cut anywhere, and cut with an outer length that is true."""
     yield raw
@@ -103,7 +122,9 @@ CASES: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
             for size in range(len(value.key) + 1)
         ],
     ),
+    "payloads": (read_rows, [PAYLOAD[:size] for size in range(len(PAYLOAD) + 1)]),
 }
+CASES["order"] = (read_order, CASES["keys"][1])
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -71,11 +71,19 @@ def test_every_mutation_is_read_or_refused(
             stored = encoder.add_document(raw, 0)
             assert stored or encoder.nbytes == before, raw.hex()
             assert readable or not stored, raw.hex()
+            # As an ``_id`` of its own, the document is as readable as it is anywhere.
+            try:
+                assert cwarp_core.compare_keys(b"\x03" + raw, b"\x03" + raw) == 0
+            except CorruptBSON:
+                assert not readable, raw.hex()
+            else:
+                assert readable, raw.hex()
             observation.add_document(raw)
             assert observation.documents == rows + readable, raw.hex()
             inputs, rows = inputs + 1, rows + readable
         batch = encoder.take()
         assert len(read_rows(batch.payload, plan.width)) == batch.rows
+        assert len(cwarp_core.row_offsets(batch.payload)) == batch.rows + 1
         codes = {reject.code for reject in batch.rejects}
         assert codes <= {"corrupt", "missing_id"}
     assert inputs > 10_000, "the corpus is not whole"

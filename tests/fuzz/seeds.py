@@ -81,5 +81,6 @@ def write(corpus: Path, directory: Path) -> int:
         count += 1
     for at, value in enumerate(value for each in SAMPLES.values() for value in each):
         (directory / f"key-{at}").write_bytes(b"\0\0" + value.key)
+        (directory / f"keys-{at}").write_bytes(b"\0\0" + 2 * value.key)
         count += 1
     return 2 * count

@@ -15,17 +15,20 @@ from cwarp_core import (
     BatchEncoder,
     CorruptBSON,
     KeyKindError,
+    KeyRanges,
     Observation,
     Reply,
     RowPlan,
+    compare_keys,
     in_filter,
     json_text,
     key_encoding,
     key_text,
     parse_events,
+    row_offsets,
 )
 from tests import oracle
-from tests.core.build import wrap
+from tests.core.build import array, double, int32, obj, wrap
 from tests.core.copyrows import read_rows
 from tests.core.differential import row_plan
 from tests.core.samples import COLUMN_TYPES, SAMPLES
@@ -37,6 +40,8 @@ _ID = b"\x10_id\0\x07\0\0\0"
 #: The oracle costs most of the time, so it judges small inputs only.
 _JUDGED = 400
 
+#: An object that others are compared with.
+_MIDDLE = obj(("a", int32(1)), ("b", array(double(0.5)))).key
 ENCODINGS = ("canonical", "objectId", "string", "uuid", "bigint", "numeric")
 NAMES = ("a", "b", "d", "i", "x", "")
 PATHS = (
@@ -90,6 +95,8 @@ def one_input(data: bytes) -> None:
     _rows(raw, number, readable)
     _observation(raw, readable)
     _keys(raw)
+    _order(raw)
+    _offsets(raw)
     _replies(raw, _COMPILED[number])
 
 
@@ -120,9 +127,10 @@ def _fault(raw: bytes, call: Callable[[], object]) -> int | None:
 
 def _rows(raw: bytes, number: int, readable: bool) -> None:
     plan, compiled = PLANS[number], _COMPILED[number]
-    encoder = BatchEncoder(compiled)
+    encoder = BatchEncoder(compiled, keep=True)
     stored = encoder.add_document(raw, 1)
     first = encoder.take()
+    assert first.raw == (raw if stored else b"")
     assert len(read_rows(first.payload, compiled.width)) == first.rows == stored
     assert first.documents == 1 == stored + len(first.rejects)
     for reject in first.rejects:
@@ -135,7 +143,10 @@ def _rows(raw: bytes, number: int, readable: bool) -> None:
     before = encoder.nbytes
     assert encoder.add_document(raw, 1) is stored
     assert encoder.nbytes == before + len(first.payload)
-    assert encoder.take().payload[before:] == first.payload
+    both = encoder.take()
+    assert both.payload[before:] == first.payload
+    assert both.raw == neighbour + first.raw
+    assert row_offsets(both.payload) == [0, before, len(both.payload)][: 2 + stored]
     if len(raw) > _JUDGED:
         return
     expected = oracle.encode(raw, plan, 1)
@@ -169,6 +180,33 @@ def _keys(raw: bytes) -> None:
             assert each != encoding or each == "canonical"
     # The first name inside the filter is "0", so any sound element makes it sound.
     assert Reply.of_documents([in_filter([raw])]).key(0) is not None
+
+
+def _order(raw: bytes) -> None:
+    """The bytes as one key, and cut in two as two."""
+    for a, b in (
+        (raw, raw),
+        (raw, _MIDDLE),
+        (raw[: len(raw) // 2], raw[len(raw) // 2 :]),
+    ):
+        try:
+            found = compare_keys(a, b)
+        except CorruptBSON:
+            continue
+        assert compare_keys(b, a) == -found
+        assert KeyRanges([None, b]).find(a) == (found >= 0)
+        if len(raw) <= _JUDGED:
+            x, y = (oracle.order_key(oracle.read_element(each)) for each in (a, b))
+            assert (x > y) - (x < y) == found
+
+
+def _offsets(raw: bytes) -> None:
+    try:
+        found = row_offsets(raw)
+    except ValueError:
+        return
+    assert (found[0], found[-1]) == (0, len(raw))
+    assert found == sorted(set(found))
 
 
 def _replies(raw: bytes, plan: RowPlan) -> None:

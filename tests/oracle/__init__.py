@@ -6,6 +6,7 @@ Where the two differ, the mapping as documented for users decides which is wrong
 
 from .jsontext import json_text
 from .key import KeyKind, key_encoding, key_text
+from .order import order_key
 from .row import Column, DriftKey, Encoded, Plan, Rejected, encode
 from .walk import (
     Corrupt,
@@ -32,6 +33,7 @@ __all__ = [
     "key_encoding",
     "key_text",
     "kind_of",
+    "order_key",
     "read_document",
     "read_element",
     "texts_are_utf8",

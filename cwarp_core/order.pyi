@@ -1,0 +1,26 @@
+from collections.abc import Sequence
+from typing import Self, final
+
+def compare_keys(a: bytes, b: bytes) -> int:
+    """-1, 0 or 1 as MongoDB orders two ``_id`` elements under the simple collation.
+
+    Types by their canonical order, numbers of the four types by exact value (NaN the
+    lowest, -0.0 is 0), texts by bytes, binary by length, subtype, bytes; objects field
+    by field: type, name, value; arrays likewise without the names. Raises CorruptBSON
+    where either is broken, at any depth.
+    """
+
+@final
+class KeyRanges:
+    """Half-open ranges of ``_id`` that together hold every key there is.
+
+    lowers: the lower bound of each range, an ``_id`` element, ascending; each range
+    ends where the next begins. The first range holds what lies below its bound too,
+    so that bound may be None. Raises ValueError when there is no bound or they do not
+    ascend, CorruptBSON for a broken one. Immutable, shareable.
+    """
+
+    def __new__(cls, lowers: Sequence[bytes | None]) -> Self: ...
+    def __len__(self) -> int: ...
+    def find(self, key: bytes) -> int:
+        """Index of the range that holds the key. Raises CorruptBSON."""
