@@ -36,7 +36,8 @@ class ChunkMap:
 
     def _sort(self) -> None:
         self._order = sorted(self._by_id.values(), key=cmp_to_key(_by_lower))
-        self._ranges = KeyRanges([each.range.lower for each in self._order])
+        # Without a chunk there is nothing to ask for.
+        self._ranges = KeyRanges([each.range.lower for each in self._order] or [None])
 
     @property
     def complete(self) -> bool:
