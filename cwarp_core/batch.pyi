@@ -4,8 +4,8 @@ class Reject(NamedTuple):
     """A document that became no row.
 
     code: "corrupt" (broken BSON), "missing_id", "key_kind" (its ``_id`` does not fit
-        the key's encoding), "misfit" (a value does not fit and the plan says
-        dead_letter), "too_large" (its row passes 1 GB).
+        the key's encoding), "misfit" (a value does not fit and the plan does
+        not rescue it), "too_large" (its row passes 1 GB).
     offset: byte offset in ``document`` where the fault was seen; -1 if it has none.
     key: canonical text of its ``_id``, None where that cannot be read.
     column: index in the plan's columns of a misfit, else -1.

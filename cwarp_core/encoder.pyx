@@ -198,7 +198,7 @@ cdef class BatchEncoder:
                 if status == OK:
                     continue
                 if status == MISFIT:
-                    if self.plan.dead_letter:
+                    if self.plan.rejecting:
                         self.misfit_column = i
                         return MISFIT
                     if put_nulls(&self.out, 1) != OK:

@@ -95,7 +95,7 @@ cdef class RowPlan:
     cdef int encoding
     cdef int json_mode
     cdef int legacy_uuid
-    cdef bint dead_letter
+    cdef bint rejecting
     cdef bint source_ts
     cdef int32_t document    # the column of the whole document, or -1
     cdef int32_t column_count

@@ -32,7 +32,8 @@ class RowPlan:
         flattened, one at it is a leaf.
     json_mode: "plain" or "canonical".  legacy_uuid: how binary subtype 3 becomes a
         uuid: "" (it stays binary), "standard", "java" or "csharp".
-    on_misfit: "rescue" (to ``_cwarp_extra``), "dead_letter" (reject the document).
+    on_misfit: "rescue" (to ``_cwarp_extra``), "dead_letter" or "fail" (reject the
+        document; whether its neighbours' rows go on is for the caller to decide).
 
     Raises ValueError for an unknown word, two columns of one path, or a depth
     outside 1..32.

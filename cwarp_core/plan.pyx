@@ -79,7 +79,7 @@ cdef class RowPlan:
         self.encoding = encoding_names.index(_choice("key", key, encoding_names))
         _choice("json_mode", json_mode, ("plain", "canonical"))
         _choice("legacy_uuid", legacy_uuid, tuple(LEGACY_UUIDS))
-        _choice("on_misfit", on_misfit, ("rescue", "dead_letter"))
+        _choice("on_misfit", on_misfit, ("rescue", "dead_letter", "fail"))
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.key = key
@@ -91,7 +91,7 @@ cdef class RowPlan:
         self.max_depth = max_depth
         self.json_mode = M_CANONICAL if json_mode == "canonical" else M_PLAIN
         self.legacy_uuid = LEGACY_UUIDS[legacy_uuid]
-        self.dead_letter = on_misfit == "dead_letter"
+        self.rejecting = on_misfit != "rescue"
         self.source_ts = source_ts
         self.width = self.column_count + 2 + source_ts
         self.document = -1

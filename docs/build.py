@@ -311,7 +311,7 @@ REJECTS = (
     ("`key_kind`", "the `_id` does not fit the key's encoding", "of the `_id`'s value"),
     (
         "`misfit`",
-        "a value does not fit, and the plan says `dead_letter`",
+        "a value does not fit, and the plan does not rescue it",
         "of the value",
     ),
     ("`too_large`", "the row passes PostgreSQL's 1 GB", "-1"),

@@ -89,6 +89,6 @@ def plans(draw: st.DrawFn, batch: list[bytes]) -> Plan:
         draw(st.integers(1, 5)),
         draw(st.sampled_from(["plain", "canonical"])),
         draw(st.sampled_from(["", "standard", "java", "csharp"])),
-        draw(st.sampled_from(["rescue", "rescue", "dead_letter"])),
+        draw(st.sampled_from(["rescue", "rescue", "dead_letter", "fail"])),
         draw(st.booleans()),
     )

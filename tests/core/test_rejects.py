@@ -54,6 +54,12 @@ def test_reject_leaves_its_neighbours_alone(reason: str) -> None:
     assert batch.rescued == 0
 
 
+def test_a_plan_that_fails_names_its_misfits_as_dead_letters_do() -> None:
+    documents = [GOOD[0], *(bad for bad, _, _ in BAD.values()), GOOD[1]]
+    failing = assert_same(documents, PLAN._replace(on_misfit="fail"))
+    assert failing == encode(documents, PLAN)
+
+
 def test_reject_in_a_reply_leaves_its_neighbours_alone() -> None:
     bad = BAD["corrupt"][0]
     encoder = BatchEncoder(row_plan(PLAN))

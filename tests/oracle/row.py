@@ -87,7 +87,7 @@ def encode(document: bytes, plan: Plan, source_ts: int = 0) -> Encoded | Rejecte
             cells.append(None)
             continue
         stored = _cell(value, column, plan)
-        if stored is None and plan.on_misfit == "dead_letter":
+        if stored is None and plan.on_misfit != "rescue":
             return Rejected("misfit", index)
         if stored is None or stored.beside:
             keep(column.path, value, index)

@@ -35,6 +35,8 @@ from .hazard import (
     Refused,
     Row,
     lying,
+    mixed,
+    mixed_json,
     nested,
     nested_json,
     unfit,
@@ -124,7 +126,14 @@ BROKEN: list[Hazard] = [
     Hazard(
         DEPTH, "201 scopes", nested("scopes", 201), "jsonb", Refused("corrupt", 3209)
     ),
-    Hazard(DEPTH, "20,000 documents", nested("documents", 20_000), "jsonb", TOO_DEEP),
+    Hazard(DEPTH, "100,000 documents", nested("documents", 100_000), "jsonb", TOO_DEEP),
+    Hazard(DEPTH, "100,000 arrays", nested("arrays", 100_000), "jsonb", TOO_DEEP),
+    Hazard(
+        *(DEPTH, "100,000 scopes", nested("scopes", 100_000), "jsonb"),
+        Refused("corrupt", 3209),
+    ),
+    Hazard(DEPTH, "200 of all three", mixed(200), "jsonb", Row(mixed_json(200))),
+    Hazard(DEPTH, "201 of all three", mixed(201), "jsonb", Refused("corrupt", 2003)),
     *(
         Hazard(SCOPE, case, Raw(15, data), "jsonb", AT_V)
         for case, data in (

@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 from tests.core.build import (
     Raw,
+    array,
+    code_with_scope,
     document,
     int32,
+    obj,
     string,
 )
 
@@ -73,7 +76,7 @@ def nested(kind: str, depth: int) -> Raw:
     added = 4 * (type_byte == 15) + len(code_text)
     empty = 5 + added
     each = empty + 1 + len(name) + 1
-    head = b""
+    head = bytearray()
     for left in range(depth - 2, -1, -1):
         size = empty + left * each
         if added:
@@ -81,7 +84,25 @@ def nested(kind: str, depth: int) -> Raw:
         head += code_text + struct.pack("<i", size - added)
         if left:
             head += bytes([type_byte]) + name + b"\0"
-    return Raw(type_byte, head + bytes(depth - 1))
+    return Raw(type_byte, bytes(head) + bytes(depth - 1))
+
+
+def mixed(depth: int) -> Raw:
+    """As ``nested``, a document, an array and a scope in turn, outermost first."""
+    value = obj()
+    for left in range(depth - 3, -1, -1):
+        value = (obj(("0", value)), array(value), code_with_scope("", ("0", value)))[
+            left % 3
+        ]
+    return value
+
+
+def mixed_json(depth: int) -> str:
+    text = "{}"
+    for left in range(depth - 3, -1, -1):
+        _, _, _, before, after = list(LEVELS.values())[left % 3]
+        text = before + text + after
+    return text
 
 
 def nested_json(kind: str, depth: int) -> str:

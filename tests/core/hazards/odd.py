@@ -16,6 +16,7 @@ from tests.core.build import (
     int32,
     int64,
     obj,
+    string,
     timestamp,
     wrap,
 )
@@ -26,6 +27,7 @@ from .hazard import (
     DATES,
     DECIMAL,
     LEGACY,
+    LENGTHS,
     NAMES,
     NUMBERS,
     Hazard,
@@ -35,6 +37,13 @@ from .hazard import (
 )
 
 ODD: list[Hazard] = [
+    Hazard(
+        LENGTHS,
+        "17 MiB, more than a server stores",
+        string("x" * (17 << 20)),
+        "text",
+        Row("x" * (17 << 20)),
+    ),
     *(
         Hazard(BINARY, case, Raw(5, data), "bytea", AT_V)
         for case, data in (
@@ -59,6 +68,13 @@ ODD: list[Hazard] = [
             ),
         )
         for subtype in (1, 2, 3, 4, 5, 6, 7, 8, 9, 128, 255)
+    ),
+    Hazard(
+        BINARY,
+        "what looks like a broken document: not looked into",
+        binary(b"\x09\0\0\0\x08a\0\2\0"),
+        "bytea",
+        Row(r"\x0900000008610002" + "00"),
     ),
     *(
         Hazard(
@@ -127,6 +143,13 @@ ODD: list[Hazard] = [
         Raw(4, wrap(b"\x10\0\1\0\0\0" * 1_000_000)),
         "json",
         Row(f"[{'1,' * 999_999}1]"),
+    ),
+    Hazard(
+        NAMES,
+        "an array of 4,000,000, all of one empty name",
+        Raw(4, wrap(b"\x0a\0" * 4_000_000)),
+        "json",
+        Row(f"[{'null,' * 3_999_999}null]"),
     ),
     Hazard(DECIMAL, "NaN", decimal("NaN"), "numeric", Row("NaN")),
     Hazard(DECIMAL, "sNaN", decimal_bits(0x7E << 120), "numeric", Row("NaN")),
