@@ -77,10 +77,12 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = ""
     full_document: Annotated[
-        Literal["lookup"],
+        Literal["lookup", "post_image", "update_lookup"],
         Meta(
             description="How the document of an update is fetched: `lookup` reads the"
-            " changed keys of a batch at once."
+            " changed keys of a batch at once, `post_image` takes the one that MongoDB"
+            " keeps with the change and looks up where it keeps none,"
+            " `update_lookup` has MongoDB look up each by itself."
         ),
     ] = "lookup"
     read_preference: Annotated[

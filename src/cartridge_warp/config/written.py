@@ -223,7 +223,6 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
 #: Words that the design knows for a setting and this version does not honour.
 LATER_WORDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "full_document": frozenset({"post_image", "update_lookup"}),
         "on_misfit": frozenset({"fail"}),
     }
 )
