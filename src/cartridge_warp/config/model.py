@@ -44,10 +44,11 @@ Streams = Annotated[
     ),
 ]
 Misfit = Annotated[
-    Literal["rescue", "dead_letter"],
+    Literal["rescue", "dead_letter", "fail"],
     Meta(
         description="A value that does not fit its column: `rescue` keeps it in"
-        " `_cwarp_extra`, `dead_letter` puts the whole document aside."
+        " `_cwarp_extra`, `dead_letter` puts the whole document aside, `fail` ends"
+        " the sync."
     ),
 ]
 Port = Annotated[int, Meta(ge=0, le=65535)]

@@ -219,10 +219,3 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
         ),
     }
 )
-
-#: Words that the design knows for a setting and this version does not honour.
-LATER_WORDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        "on_misfit": frozenset({"fail"}),
-    }
-)

@@ -116,6 +116,7 @@ class _ChunkWork:
             self._begun = True
 
     def _write(self, batch: EncodedBatch) -> None:
+        self._shape.check(batch)
         refused = self._copier.write(batch)
         self._rejects += [*batch.rejects, *refused]
         self._counts += Counts(

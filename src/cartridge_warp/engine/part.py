@@ -193,6 +193,7 @@ class Slice:
         if self._shape.evolve(self.rows) is not self.table:
             self.table = self._shape.table
             self.rows = self._rows(keep)
+        self._shape.check(self.rows)
         self._deletes, self._unheld = _key_texts(self._deleted, self.table.key)
 
     def _rows(self, keep: bool) -> EncodedBatch:

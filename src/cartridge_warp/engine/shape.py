@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from cwarp_core import EncodedBatch, Reply, key_encoding
 
-from ..errors import LockTimeout, StructureRefused
+from ..errors import LockTimeout, MisfitError, StructureRefused
 from ..model import SchemaChange, Table
 from ..schema.evolve import evolve
 from .line import Line
@@ -87,6 +87,20 @@ class Shape:
         finally:
             self.wanted = False
         return self.table
+
+    def check(self, batch: EncodedBatch) -> None:
+        """Raises MisfitError where ``on_misfit: fail`` asks for that."""
+        if self.table.options.on_misfit != "fail":
+            return
+        for reject in batch.rejects:
+            if reject.code == "misfit":
+                column = self.table.columns[reject.column].name
+                raise MisfitError(
+                    f"{self.table.schema}.{self.table.name}: a value does not fit the "
+                    f"column {column}",
+                    hint="nothing was kept; mend the document, or set on_misfit to "
+                    "rescue or dead_letter",
+                )
 
     def make_up(self, keys: Collection[str]) -> None:
         """Dead letters of an earlier run wait for a key that holds these encodings."""
