@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import psycopg
 
 from cartridge_warp.config import DestinationSettings, SchemaSettings
 from cartridge_warp.model import (
+    Batch,
     Column,
     Position,
     SourceIdentity,
@@ -26,6 +27,9 @@ from cartridge_warp.model import (
 )
 from cartridge_warp.postgresql.destination import PostgresDestination
 from cwarp_core import Drift, EncodedBatch, Reject
+
+#: When a chunk was read.
+READ = 1 << 32 | 5
 
 META = "cartridge_warp_metadata"
 IDENTITY = SourceIdentity("rs-a", "6.0.5")
@@ -53,17 +57,39 @@ def make(
 
 
 @contextmanager
-def opened(uri: str, *tables: Table) -> Iterator[PostgresDestination]:
-    """An owner of ``shop`` with these tables, at position 1 if it was new."""
+def opened(uri: str, *tables: Table, lanes: int = 1) -> Iterator[PostgresDestination]:
+    """An owner of ``shop`` with these tables, at position 1 if it was new.
+
+    A former owner is fenced at once, as if it had been silent for long.
+    """
     destination = make(uri)
     try:
-        if destination.open(IDENTITY) is None:
-            destination.begin(position(1))
+        silence(uri)
+        if not destination.open(IDENTITY):
+            destination.begin(position(1), lanes)
         for table in tables:
             destination.ensure(table)
         yield destination
     finally:
         destination.close()
+
+
+def silence(uri: str) -> None:
+    """Make the sign of life of every owner an old one."""
+    if fetch(uri, "SELECT to_regclass(%s)", f"{META}.schema_leases") != [(None,)]:
+        fetch(
+            uri,
+            f"UPDATE {META}.schema_leases SET heartbeat_at = now() - '6s'::interval",
+        )
+
+
+def apply(owner: PostgresDestination, batch: Batch) -> Mapping[str, Sequence[Reject]]:
+    """Commit a batch on a connection of its own."""
+    applier = owner.applier()
+    try:
+        return applier.commit(batch)
+    finally:
+        applier.close()
 
 
 def position(second: int) -> Position:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from cartridge_warp.metadata import layout, store
+from cartridge_warp.metadata import layout, runs, store
 from cartridge_warp.model import Position, SourceIdentity
 from postgresql_kit import fetch
 from tests.command import assert_refused, command, cwarp, environment, schemas_in
@@ -30,10 +30,10 @@ def uri(postgres_uri: str) -> str:
         for schema in ("shop", "users"):
             identity = SourceIdentity("65f0a1b2c3d4e5f6a7b8c9d0", "6.0.5")
             marker = store.take_ownership(cur, META, schema, f"{schema}_db", identity)
-            store.start_run(cur, META, schema, "host-7", marker.epoch)
+            runs.start_run(cur, META, schema, "host-7", marker.epoch)
         now = Position(b"token", int(time.time() - 30) << 32)
         store.advance_marker(cur, META, "shop", 1, 0, now)
-        store.log_error(
+        runs.log_error(
             *(cur, META, "shop", "DestinationUnavailable"),
             "lost mongodb://u:canary-pa55word@h/\nDETAIL:  Key (_id)=(canary-id)",
             table="orders",

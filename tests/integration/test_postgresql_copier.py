@@ -13,8 +13,10 @@ from cartridge_warp.postgresql.destination import PostgresDestination
 from cwarp_core import Reject
 from postgresql_kit import (
     META,
+    READ,
     TABLE,
     CommitCutter,
+    apply,
     encoded,
     end_backends,
     fetch,
@@ -29,7 +31,7 @@ from postgresql_kit import (
 HALVES = [ChunkRange(None, b"m"), ChunkRange(b"m", None)]
 CHUNKS = (
     "SELECT lower, upper, state, documents, rows"
-    f" FROM {META}.snapshot_chunks ORDER BY chunk_id"
+    f" FROM {META}.snapshot_chunks ORDER BY ordinal, chunk_id"
 )
 
 
@@ -53,7 +55,7 @@ def test_a_table_is_copied_chunk_by_chunk(
     copier = destination.copier()
     for key in ("a", "z"):
         chunk = claimed(copier)
-        copier.begin(chunk, TABLE)
+        copier.begin(chunk, TABLE, READ)
         copier.write(encoded([order(key, 1)]))
         copier.write(encoded([order(key * 2, 2, "second")]))
         copier.commit()
@@ -79,7 +81,7 @@ def test_nothing_is_seen_before_commit_but_the_claim(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     copier = destination.copier()
-    copier.begin(claimed(copier), TABLE)
+    copier.begin(claimed(copier), TABLE, READ)
     copier.write(encoded([order("a", 1)]))
     assert orders(postgres_uri) == []
     assert fetch(postgres_uri, CHUNKS)[0][2] == "copying"
@@ -90,7 +92,7 @@ def test_a_chunk_without_rows_is_done_too(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     copier = destination.copier()
-    copier.begin(claimed(copier), TABLE)
+    copier.begin(claimed(copier), TABLE, READ)
     copier.commit()
     copier.close()
     assert fetch(postgres_uri, CHUNKS)[0] == (None, b"m", "done", 0, 0)
@@ -103,13 +105,13 @@ def test_parallel_copiers_and_the_stream_pass_each_other(
     first, second = claimed(one), claimed(two)
     assert first.range == HALVES[0]
     assert second.range == HALVES[1]
-    one.begin(first, TABLE)
-    two.begin(second, TABLE)
+    one.begin(first, TABLE, READ)
+    two.begin(second, TABLE, READ)
     one.write(encoded([order("a", 1)]))
     two.write(encoded([order("z", 1)]))
-    destination.commit(Batch(position(2)))
+    apply(destination, Batch(position(2)))
     two.commit()
-    destination.commit(Batch(position(3)))
+    apply(destination, Batch(position(3)))
     one.commit()
     one.close()
     two.close()
@@ -117,19 +119,31 @@ def test_parallel_copiers_and_the_stream_pass_each_other(
     assert marker(postgres_uri) == (1, 3, b"token-3")
 
 
-def test_a_chunk_can_end_early(
+def test_a_chunk_can_end_early_and_the_rest_follows_it(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     copier = destination.copier()
-    copier.begin(claimed(copier), TABLE)
+    first = claimed(copier)
+    copier.begin(first, TABLE, READ)
     copier.write(encoded([order("a", 1)]))
-    copier.commit(split_at=b"f")
-    assert fetch(postgres_uri, CHUNKS) == [
-        (None, b"f", "done", 1, 1),
-        (b"m", None, "pending", 0, 0),
-        (b"f", b"m", "pending", 0, 0),
+    rest = copier.commit(split_at=b"f")
+    assert rest is not None
+    assert (rest.range, rest.state) == (ChunkRange(b"f", b"m"), "pending")
+    assert claimed(copier).chunk_id == rest.chunk_id
+    copier.begin(rest, TABLE, READ + 1)
+    last = copier.commit(split_at=b"h")
+    assert last is not None
+    [state] = destination.tables()
+    assert [(each.range, each.state, each.read_time) for each in state.chunks] == [
+        (ChunkRange(None, b"f"), "done", READ),
+        (ChunkRange(b"f", b"h"), "done", READ + 1),
+        (ChunkRange(b"h", b"m"), "pending", 0),
+        (HALVES[1], "pending", 0),
     ]
-    assert [claimed(copier).range for _ in range(2)] == [HALVES[1], HALVES[1]]
+    assert not state.complete
+    copier.begin(claimed(copier), TABLE, READ)
+    assert copier.commit() is None
+    assert claimed(copier).range == HALVES[1]
     copier.close()
 
 
@@ -142,11 +156,11 @@ def test_rejects_are_dead_letters_of_the_chunk(
     ]
     copier = destination.copier()
     chunk = claimed(copier)
-    copier.begin(chunk, TABLE)
+    copier.begin(chunk, TABLE, READ)
     copier.write(encoded([order("a", 1)], rejects))
     copier.abort()
     assert fetch(postgres_uri, f"SELECT 1 FROM {META}.dead_letter_queue") == []
-    copier.begin(claimed(copier), TABLE)
+    copier.begin(claimed(copier), TABLE, READ)
     copier.write(encoded([order("a", 1)], rejects))
     copier.commit()
     copier.close()
@@ -162,7 +176,7 @@ def test_rejects_are_dead_letters_of_the_chunk(
     assert fetch(postgres_uri, CHUNKS)[0][3:] == (3, 1)
     assert fetch(postgres_uri, f"SELECT rejected FROM {META}.table_state") == [(2,)]
     good = TableChanges(TABLE, upserts(order("b", 1)).upserts, (), 1)
-    destination.commit(Batch(position(2), (good,)))
+    apply(destination, Batch(position(2), (good,)))
     states = fetch(postgres_uri, f"SELECT key, state FROM {META}.dead_letter_queue")
     assert ('"b"', "resolved") in states
 
@@ -172,7 +186,7 @@ def test_abort_hands_the_chunk_back(
 ) -> None:
     copier = destination.copier()
     chunk = claimed(copier)
-    copier.begin(chunk, TABLE)
+    copier.begin(chunk, TABLE, READ)
     copier.write(encoded([order("a", 1)]))
     copier.abort()
     copier.abort()
@@ -188,7 +202,7 @@ def test_a_refused_row_aborts_its_chunk_alone(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     copier = destination.copier()
-    copier.begin(claimed(copier), TABLE)
+    copier.begin(claimed(copier), TABLE, READ)
     copier.write(encoded([order("a", 1), order("a", 2)]))
     with pytest.raises(DestinationError, match="23505"):
         copier.commit()
@@ -203,7 +217,7 @@ def test_a_backend_that_dies_costs_one_chunk(
 ) -> None:
     copier = destination.copier()
     chunk = claimed(copier)
-    copier.begin(chunk, TABLE)
+    copier.begin(chunk, TABLE, READ)
     copier.write(encoded([order("a", 1)]))
     assert end_backends(postgres_uri, "copy") == 1
     with pytest.raises(DestinationUnavailable):
@@ -212,7 +226,7 @@ def test_a_backend_that_dies_costs_one_chunk(
     copier.abort()
     chunk = claimed(copier)
     assert chunk.range == HALVES[0]
-    copier.begin(chunk, TABLE)
+    copier.begin(chunk, TABLE, READ)
     copier.write(encoded([order("a", 1)]))
     copier.commit()
     copier.close()
@@ -223,7 +237,7 @@ def test_a_backend_that_dies_in_a_large_copy_is_noticed(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     copier = destination.copier()
-    copier.begin(claimed(copier), TABLE)
+    copier.begin(claimed(copier), TABLE, READ)
     large = encoded([order(f"{n:05}", n, "x" * 1000) for n in range(5000)])
     copier.write(large)
     assert end_backends(postgres_uri, "copy") == 1
@@ -244,7 +258,7 @@ def test_pieces_larger_than_libpqs_buffer_arrive_whole(
     postgres_uri: str, destination: PostgresDestination
 ) -> None:
     copier = destination.copier()
-    copier.begin(claimed(copier), TABLE)
+    copier.begin(claimed(copier), TABLE, READ)
     copier.write(encoded([order("a", 1, "x" * 5_000_000), order("b", 2, "yz")]))
     copier.commit()
     copier.close()
@@ -262,7 +276,7 @@ def test_a_cut_commit_is_settled_by_the_chunks_row(postgres_uri: str, cut: str) 
         with opened(proxy.uri, TABLE) as owner:
             owner.plan(TABLE, HALVES)
             copier = owner.copier()
-            copier.begin(claimed(copier), TABLE)
+            copier.begin(claimed(copier), TABLE, READ)
             copier.write(encoded([order("a", 1)]))
             proxy.cut = cut
             if cut == "after":
@@ -289,7 +303,7 @@ def test_a_chunk_left_behind_goes_to_the_copier_that_takes_the_place(
             owner.plan(TABLE, HALVES)
             copier, other = owner.copier(), owner.copier()
             chunk = claimed(copier)
-            copier.begin(chunk, TABLE)
+            copier.begin(chunk, TABLE, READ)
             proxy.down = True
             assert end_backends(postgres_uri, "copy") >= 1
             copier.close()

@@ -20,7 +20,7 @@ from cartridge_warp.model import (
 )
 from cartridge_warp.postgresql.rowplan import plan_of
 from cwarp_core import EncodedBatch, key_text
-from postgresql_kit import fetch, make, opened, position
+from postgresql_kit import READ, apply, fetch, make, opened, position
 
 ID = bson.ObjectId("0123456789abcdef01234567")
 WHEN = datetime.datetime(2024, 5, 6, 7, 8, 9, 123000, datetime.UTC)
@@ -79,13 +79,13 @@ def test_every_type_of_column_arrives(postgres_uri: str, way: str) -> None:
     with opened(postgres_uri, TABLE) as destination:
         if way == "stream":
             changes = TableChanges(TABLE, (batch,), events=1)
-            destination.commit(Batch(position(2), (changes,)))
+            apply(destination, Batch(position(2), (changes,)))
         else:
             destination.plan(TABLE, [ChunkRange(None, None)])
             copier = destination.copier()
             chunk = copier.claim(TABLE)
             assert chunk is not None
-            copier.begin(chunk, TABLE)
+            copier.begin(chunk, TABLE, READ)
             copier.write(batch)
             copier.commit()
             copier.close()
@@ -112,10 +112,11 @@ def test_every_type_of_column_arrives(postgres_uri: str, way: str) -> None:
 def test_a_row_is_deleted_by_the_cores_key_text(postgres_uri: str) -> None:
     with opened(postgres_uri, TABLE) as destination:
         changes = TableChanges(TABLE, (encode(TABLE, DOCUMENT),), events=1)
-        destination.commit(Batch(position(2), (changes,)))
+        apply(destination, Batch(position(2), (changes,)))
         text = key_text(b"\x07" + ID.binary, "objectId")
-        destination.commit(
-            Batch(position(3), (TableChanges(TABLE, deletes=(text,), events=1),))
+        apply(
+            destination,
+            Batch(position(3), (TableChanges(TABLE, deletes=(text,), events=1),)),
         )
     assert fetch(postgres_uri, "SELECT _id FROM shop.all") == []
 

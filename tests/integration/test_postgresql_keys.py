@@ -26,7 +26,7 @@ from cartridge_warp.model import (
 from cartridge_warp.postgresql import keys, merge
 from cartridge_warp.postgresql.destination import PostgresDestination
 from cwarp_core import EncodedBatch, KeyKindError, key_text
-from postgresql_kit import META, fetch, opened, order, position, upserts
+from postgresql_kit import META, READ, apply, fetch, opened, order, position, upserts
 from tests.core.build import Raw, decimal, document, int32, oid, string
 from tests.core.samples import SAMPLES
 
@@ -110,8 +110,8 @@ def test_every_row_gets_the_text_that_the_core_gives(
     assert len(ids) > 1
     destination.ensure(table)
     batch = encode(destination, table, *ids.values())
-    destination.commit(
-        Batch(position(2), (TableChanges(table, (batch,), (), len(ids)),))
+    apply(
+        destination, Batch(position(2), (TableChanges(table, (batch,), (), len(ids)),))
     )
     assert stored(postgres_uri) == set(ids)
     wide = destination.evolve(table, [rewrite(after)])
@@ -119,10 +119,10 @@ def test_every_row_gets_the_text_that_the_core_gives(
     assert stored(postgres_uri) == {key_text(i.key, after) for i in ids.values()}
     # And each is found again: by an upsert, which adds no row, and by a delete.
     batch = encode(destination, wide, *ids.values())
-    destination.commit(Batch(position(3), (TableChanges(wide, (batch,), (), 1),)))
+    apply(destination, Batch(position(3), (TableChanges(wide, (batch,), (), 1),)))
     assert len(stored(postgres_uri)) == len(ids)
     deletes = tuple(key_text(i.key, after) for i in ids.values())
-    destination.commit(Batch(position(4), (TableChanges(wide, (), deletes, 1),)))
+    apply(destination, Batch(position(4), (TableChanges(wide, (), deletes, 1),)))
     assert stored(postgres_uri) == set()
 
 
@@ -156,10 +156,10 @@ def test_a_later_good_event_finds_the_letter_whatever_the_key(
         encoder.add_document(document(("_id", each), ("n", int32(1))), 7 << 32)
     poison = encoder.take()
     assert len(poison.rejects) == 2
-    destination.commit(Batch(position(2), (TableChanges(narrow, (poison,), (), 2),)))
+    apply(destination, Batch(position(2), (TableChanges(narrow, (poison,), (), 2),)))
     good = encode(destination, narrow, one[1])
-    destination.commit(
-        Batch(position(3), (TableChanges(narrow, (good,), (two[0],), 2),))
+    apply(
+        destination, Batch(position(3), (TableChanges(narrow, (good,), (two[0],), 2),))
     )
     letters = fetch(postgres_uri, f"SELECT state FROM {META}.dead_letter_queue")
     assert letters == [("resolved",), ("resolved",)]
@@ -172,7 +172,7 @@ def test_the_structure_and_its_rows_change_in_one_transaction(
     destination.ensure(table)
     first = encode(destination, table, oid(b"\1" * 12), string("x"), string("y"))
     assert len(first.rejects) == 2
-    destination.commit(Batch(position(2), (TableChanges(table, (first,), (), 3),)))
+    apply(destination, Batch(position(2), (TableChanges(table, (first,), (), 3),)))
     wide = destination.evolve(table, [rewrite("canonical")])
     assert stored(postgres_uri) == {'{"$oid":"' + "01" * 12 + '"}', '"x"', '"y"'}
     letters = fetch(postgres_uri, f"SELECT state FROM {META}.dead_letter_queue")
@@ -205,7 +205,7 @@ def test_a_letter_that_is_no_row_for_another_reason_stays(
     encoder.add_document(document(("_id", string("x")), ("n", int32(1))), 0)
     encoder.add_document(document(("_id", string("y"))), 0)
     batch = encoder.take()
-    destination.commit(Batch(position(2), (TableChanges(table, (batch,), (), 2),)))
+    apply(destination, Batch(position(2), (TableChanges(table, (batch,), (), 2),)))
     destination.evolve(table, [rewrite("canonical")])
     assert stored(postgres_uri) == {'"y"'}
     query = f"SELECT key, state FROM {META}.dead_letter_queue ORDER BY key"
@@ -230,11 +230,12 @@ def test_what_depends_on_the_key_forbids_the_rewrite(
     assert not caught.value.retryable
     assert "VIEW" not in theirs or "theirs" in str(caught.value)
     assert [state.table for state in destination.tables()] == [table]
-    destination.commit(
+    apply(
+        destination,
         Batch(
             position(2),
             (TableChanges(table, (encode(destination, table, int32(1)),), (), 1),),
-        )
+        ),
     )
     assert stored(postgres_uri) == {"1"}
 
@@ -247,7 +248,7 @@ def test_a_key_too_long_for_the_index_is_no_crash(
     letters = [*map(chr, range(0x21, 0x7F)), *('"' * 20)]
     long = "".join(random.Random(7).choices(letters, k=2650))
     batch = encode(destination, table, string(long))
-    destination.commit(Batch(position(2), (TableChanges(table, (batch,), (), 1),)))
+    apply(destination, Batch(position(2), (TableChanges(table, (batch,), (), 1),)))
     with pytest.raises(StructureRefused, match="54000") as caught:
         destination.evolve(table, [rewrite("canonical")])
     assert long[:50] not in str(caught.value)
@@ -279,14 +280,14 @@ def test_rows_of_an_older_key_never_reach_a_newer_one(
     assert chunk is not None
     wide = destination.evolve(table, [rewrite("canonical")])
     with pytest.raises(StructureChanged):
-        copier.begin(chunk, table)
+        copier.begin(chunk, table, READ)
     copier.abort()
     batch = Batch(position(2), (TableChanges(table, (old,), (), 1),))
     with pytest.raises(StructureChanged):
-        destination.commit(batch)
+        apply(destination, batch)
     assert stored(postgres_uri) == set()
     assert copier.claim(wide) == chunk
-    copier.begin(chunk, wide)
+    copier.begin(chunk, wide, READ)
     copier.write(encode(destination, wide, oid(b"\1" * 12)))
     copier.commit()
     copier.close()
@@ -302,7 +303,7 @@ def test_a_copier_in_its_transaction_keeps_the_key_as_it_is(
     copier = destination.copier()
     chunk = copier.claim(table)
     assert chunk is not None
-    copier.begin(chunk, table)
+    copier.begin(chunk, table, READ)
     with pytest.raises(LockTimeout):
         destination.evolve(table, [rewrite("canonical")])
     copier.write(encode(destination, table, oid(b"\1" * 12)))
@@ -323,7 +324,7 @@ def test_a_column_added_meanwhile_does_no_harm(
     )
     destination.ensure(table)
     destination.evolve(table, [SchemaChange("add_column", Column("x", ("x",), "text"))])
-    destination.commit(Batch(position(2), (upserts(order("a", 1), table=table),)))
+    apply(destination, Batch(position(2), (upserts(order("a", 1), table=table),)))
     assert fetch(postgres_uri, "SELECT _id, x FROM shop.orders") == [("a", None)]
 
 

@@ -17,7 +17,9 @@ from cwarp_core import Reject
 from postgresql_kit import (
     IDENTITY,
     META,
+    READ,
     TABLE,
+    apply,
     encoded,
     fetch,
     make,
@@ -107,11 +109,12 @@ def test_a_role_that_may_not_use_the_schema(postgres_uri: str, plain_uri: str) -
         fetch(postgres_uri, error.hint)
     destination = make(plain_uri)
     destination.validate()
-    assert destination.open(IDENTITY) is None
-    destination.begin(position(1))
+    assert destination.open(IDENTITY) == []
+    destination.begin(position(1), 1)
     destination.ensure(TABLE)
-    destination.commit(
-        Batch(position(2), (TableChanges(TABLE, (encoded([order("a", 1)]),), (), 1),))
+    apply(
+        destination,
+        Batch(position(2), (TableChanges(TABLE, (encoded([order("a", 1)]),), (), 1),)),
     )
     destination.close()
 
@@ -168,17 +171,18 @@ def test_status_shows_the_work_and_owns_nothing(postgres_uri: str) -> None:
         copier = destination.copier()
         chunk = copier.claim(TABLE)
         assert chunk is not None
-        copier.begin(chunk, TABLE)
+        copier.begin(chunk, TABLE, READ)
         copier.write(encoded([order("a", 1)], [Reject(b"x", "corrupt", 0, "k", -1)]))
         copier.commit()
         copier.close()
-        destination.commit(
+        apply(
+            destination,
             Batch(
                 position(2), (TableChanges(TABLE, (encoded([order("a", 2)]),), (), 3),)
-            )
+            ),
         )
         [running] = status.read(settings)
-        destination.commit(Batch(position(3)))
+        apply(destination, Batch(position(3)))
     [shop] = status.read(settings)
     assert (running.run_status, shop.run_status) == ("running", "stopped")
     assert (shop.schema, shop.database, shop.replica_set_id) == ("shop", "shop", "rs-a")
@@ -189,6 +193,7 @@ def test_status_shows_the_work_and_owns_nothing(postgres_uri: str) -> None:
     assert (table.name, table.collection, table.version) == ("orders", "orders", 1)
     assert (table.chunks, table.chunks_done, table.complete) == (2, 1, False)
     assert (table.documents, table.copied) == (2, 1)
+    assert (table.complete_through, table.consistent) == (None, False)
     assert (table.events, table.applied, table.superseded) == (3, 1, 2)
     assert (table.rejected, table.dead_letters) == (1, 1)
     assert shop.errors == ()
@@ -196,9 +201,10 @@ def test_status_shows_the_work_and_owns_nothing(postgres_uri: str) -> None:
 
 def test_status_shows_the_newest_errors(postgres_uri: str) -> None:
     with opened(postgres_uri) as destination:
-        destination.commit(Batch(position(9)))
-        with pytest.raises(WarpError):
-            destination.commit(Batch(position(3)))
+        apply(destination, Batch(position(9)))
+        with pytest.raises(WarpError) as caught:
+            apply(destination, Batch(position(3)))
+        destination.failed(caught.value)
     [shop] = status.read(DestinationSettings(connection_string=postgres_uri))
     assert shop.run_status == "failed"
     assert [error.kind for error in shop.errors] == ["DestinationError"]

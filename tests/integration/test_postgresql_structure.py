@@ -24,7 +24,9 @@ from cwarp_core import Reject
 from postgresql_kit import (
     IDENTITY,
     META,
+    READ,
     TABLE,
+    apply,
     encoded,
     fetch,
     make,
@@ -119,7 +121,7 @@ def test_metadata_columns_can_be_left_out(postgres_uri: str) -> None:
             batch = Batch(
                 position(second), (upserts(row(bytes(8), None), table=table),)
             )
-            destination.commit(batch)
+            apply(destination, batch)
     assert columns(postgres_uri, "shop.bare") == [
         ("_id", "bigint", None),
         ("_cwarp_extra", "jsonb", None),
@@ -141,7 +143,7 @@ def test_the_registry_gives_the_table_back(postgres_uri: str) -> None:
 
 def test_ensure_twice_is_once(postgres_uri: str) -> None:
     with opened(postgres_uri, TABLE, TABLE) as destination:
-        destination.commit(Batch(position(2), (upserts(order("a", 1)),)))
+        apply(destination, Batch(position(2), (upserts(order("a", 1)),)))
         destination.ensure(TABLE)
         assert len(destination.tables()) == 1
     assert fetch(postgres_uri, "SELECT _id FROM shop.orders") == [("a",)]
@@ -173,7 +175,7 @@ def test_two_collections_never_share_a_table(postgres_uri: str) -> None:
 
 def test_a_new_column_and_its_version_come_together(postgres_uri: str) -> None:
     with opened(postgres_uri, TABLE) as destination:
-        destination.commit(Batch(position(2), (upserts(order("a", 1)),)))
+        apply(destination, Batch(position(2), (upserts(order("a", 1)),)))
         changes = [add("x", "text"), add("y", "jsonb", "RISKY")]
         after = destination.evolve(TABLE, changes)
         assert after.version == 2
@@ -184,7 +186,7 @@ def test_a_new_column_and_its_version_come_together(postgres_uri: str) -> None:
         batch = Batch(
             position(3), (TableChanges(after, (encoded([wide]),), ("a",), 2),)
         )
-        destination.commit(batch)
+        apply(destination, batch)
         assert [state.table for state in destination.tables()] == [after]
         with pytest.raises(DestinationError, match="not at version 1"):
             destination.evolve(TABLE, [add("z", "text")])
@@ -204,7 +206,7 @@ def test_a_locked_table_changes_nothing_and_the_data_goes_on(postgres_uri: str) 
             with pytest.raises(LockTimeout) as caught:
                 destination.evolve(TABLE, [add("x", "text")])
             assert caught.value.retryable
-            destination.commit(Batch(position(2), (upserts(order("a", 1)),)))
+            apply(destination, Batch(position(2), (upserts(order("a", 1)),)))
         assert [state.table for state in destination.tables()] == [TABLE]
         assert "x" not in [name for name, *_ in columns(postgres_uri, "shop.orders")]
         assert destination.evolve(TABLE, [add("x", "text")]).version == 2
@@ -213,9 +215,14 @@ def test_a_locked_table_changes_nothing_and_the_data_goes_on(postgres_uri: str) 
 def test_chunks_are_planned_once(postgres_uri: str) -> None:
     halves = [ChunkRange(None, b"m"), ChunkRange(b"m", None)]
     with opened(postgres_uri, TABLE) as destination:
-        destination.plan(TABLE, halves)
-        destination.plan(TABLE, halves)
+        planned = destination.plan(TABLE, halves)
+        assert [(each.range, each.state) for each in planned] == [
+            (halves[0], "pending"),
+            (halves[1], "pending"),
+        ]
+        assert destination.plan(TABLE, [ChunkRange(None, None)]) == planned
         [state] = destination.tables()
+        assert state.chunks == tuple(planned)
         assert (state.planned, state.complete) == (True, False)
         stranger = Table("shop", "stranger", "stranger", "string", ())
         with pytest.raises(DestinationError, match="has not been created"):
@@ -242,24 +249,24 @@ def test_hostile_names_are_ordinary_names(postgres_uri: str, name: str) -> None:
         make(postgres_uri, schema=name, database=name, meta=meta)
     ) as destination:
         destination.validate()
-        assert destination.open(IDENTITY) is None
-        destination.begin(position(1))
+        assert destination.open(IDENTITY) == []
+        destination.begin(position(1), 1)
         destination.ensure(table)
         destination.plan(table, [ChunkRange(None, None)])
         copier = destination.copier()
         chunk = copier.claim(table)
         assert chunk is not None
-        copier.begin(chunk, table)
+        copier.begin(chunk, table, READ)
         copier.write(encoded([row(b"a", b"1", None, None)]))
         copier.commit()
         copier.close()
         poison = Reject(b"x", "misfit", -1, "b", 0)
         bad = TableChanges(table, (encoded(rejects=[poison]),), (), 1)
-        destination.commit(Batch(position(2), (bad,)))
+        apply(destination, Batch(position(2), (bad,)))
         changes = TableChanges(
             table, (encoded([row(b"b", b"2", None, None)]),), (name, "a")
         )
-        destination.commit(Batch(position(2), (changes,)))
+        apply(destination, Batch(position(2), (changes,)))
         after = destination.evolve(table, [add(f"{name[:20]}2", "text")])
         assert [state.table for state in destination.tables()] == [after]
     settings = DestinationSettings(connection_string=postgres_uri, metadata_schema=meta)

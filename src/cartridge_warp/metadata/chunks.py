@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from ..model import Chunk, ChunkRange
-from .store import query
+from ..model import Chunk, ChunkRange, ClusterTime
+from .store import query, unsigned
 
 
 def add(
@@ -18,15 +20,44 @@ def add(
     table: str,
     ranges: Sequence[ChunkRange],
 ) -> None:
-    """Store pending chunks; they are claimed in this order."""
+    """Store pending chunks; this is their order."""
     cur.executemany(
         query(
             "INSERT INTO {meta}.snapshot_chunks"
-            " (schema_name, table_name, lower, upper) VALUES (%s, %s, %s, %s)",
+            " (schema_name, table_name, ordinal, lower, upper)"
+            " VALUES (%s, %s, %s, %s, %s)",
             meta,
         ),
-        [(schema, table, each.lower, each.upper) for each in ranges],
+        [
+            (schema, table, number, each.lower, each.upper)
+            for number, each in enumerate(ranges, 1)
+        ],
     )
+
+
+def by_table(
+    cur: Cursor[TupleRow], meta: str, schema: str
+) -> dict[str, tuple[Chunk, ...]]:
+    """All chunks of a schema by the table's name, in the order of their bounds.
+
+    That order is the planned one: BSON's is not known to SQL. What is split off a
+    chunk follows it, having its ordinal and a greater number, and nothing but the last
+    of such a group is ever split.
+    """
+    cur.execute(
+        query(
+            "SELECT table_name, chunk_id, lower, upper, state, documents, read_time"
+            " FROM {meta}.snapshot_chunks WHERE schema_name = %s"
+            " ORDER BY table_name, ordinal, chunk_id",
+            meta,
+        ),
+        (schema,),
+    )
+    rows = cur.fetchall()
+    return {
+        name: tuple(_chunk(row[1:]) for row in group)
+        for name, group in groupby(rows, key=itemgetter(0))
+    }
 
 
 def claim(
@@ -42,25 +73,27 @@ def claim(
             """
             UPDATE {meta}.snapshot_chunks AS c
             SET state = 'copying', epoch = %(epoch)s, worker = %(worker)s,
-                claimed_at = now(), backend_pid = a.pid,
-                backend_start = a.backend_start
-            FROM (SELECT pid, backend_start FROM pg_catalog.pg_stat_activity
-                  WHERE pid = pg_catalog.pg_backend_pid()) AS a
+                claimed_at = now()
             WHERE c.chunk_id = (
                 SELECT chunk_id FROM {meta}.snapshot_chunks
                 WHERE schema_name = %(schema)s AND table_name = %(table)s
                   AND (state = 'pending' OR (state = 'copying'
                        AND epoch = %(epoch)s AND worker = %(worker)s))
-                ORDER BY state, chunk_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING c.chunk_id, c.lower, c.upper, c.state, c.documents
+                ORDER BY state, ordinal, chunk_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING chunk_id, lower, upper, state, documents, read_time
             """,
             meta,
         ),
         {"schema": schema, "table": table, "epoch": epoch, "worker": worker},
     ).fetchone()
-    if row is None:
-        return None
-    return Chunk(row[0], ChunkRange(row[1], row[2]), row[3], row[4])
+    return None if row is None else _chunk(row)
+
+
+def _chunk(row: TupleRow) -> Chunk:
+    number, lower, upper, state, documents, time = row
+    return Chunk(
+        number, ChunkRange(lower, upper), state, documents, unsigned(time) or 0
+    )
 
 
 def finish(
@@ -72,37 +105,49 @@ def finish(
     *,
     documents: int,
     rows: int,
-    split_at: bytes | None,
+    read_time: ClusterTime,
+    upper: bytes | None,
 ) -> bool:
-    """Make a claimed chunk ``done``; False when the claim is another's by now."""
-    upper = chunk.range.upper if split_at is None else split_at
+    """Make a claimed chunk ``done``; False when the claim is another's by now.
+
+    upper: where it ends, which is before its own end when it is split.
+    """
     cur.execute(
         query(
             """
             UPDATE {meta}.snapshot_chunks
-            SET state = 'done', upper = %s, documents = %s, rows = %s, done_at = now()
+            SET state = 'done', upper = %s, documents = %s, rows = %s, read_time = %s,
+                done_at = now()
             WHERE chunk_id = %s AND state = 'copying' AND epoch = %s AND worker = %s
             """,
             meta,
         ),
-        (upper, documents, rows, chunk.chunk_id, epoch, worker),
+        (upper, documents, rows, read_time, chunk.chunk_id, epoch, worker),
     )
-    if cur.rowcount != 1:
-        return False
-    if split_at is not None:
-        cur.execute(
-            query(
-                """
-                INSERT INTO {meta}.snapshot_chunks
-                    (schema_name, table_name, lower, upper)
-                SELECT schema_name, table_name, %s, %s
-                FROM {meta}.snapshot_chunks WHERE chunk_id = %s
-                """,
-                meta,
-            ),
-            (split_at, chunk.range.upper, chunk.chunk_id),
-        )
-    return True
+    return cur.rowcount == 1
+
+
+def split_off(
+    cur: Cursor[TupleRow], meta: str, chunk: Chunk, lower: bytes
+) -> Chunk | None:
+    """Make the rest of a chunk, from ``lower`` on, a pending chunk that follows it.
+
+    chunk: with the bounds it had when it was claimed.
+    """
+    row = cur.execute(
+        query(
+            """
+            INSERT INTO {meta}.snapshot_chunks
+                (schema_name, table_name, ordinal, lower, upper)
+            SELECT schema_name, table_name, ordinal, %s, %s
+            FROM {meta}.snapshot_chunks WHERE chunk_id = %s
+            RETURNING chunk_id, lower, upper, state, documents, read_time
+            """,
+            meta,
+        ),
+        (lower, chunk.range.upper, chunk.chunk_id),
+    ).fetchone()
+    return None if row is None else _chunk(row)
 
 
 def hand_back(
@@ -133,28 +178,8 @@ def settled_state(
     ).fetchone()
 
 
-def reset(cur: Cursor[TupleRow], meta: str, schema: str, application: str) -> int:
-    """Make every ``copying`` chunk of a schema ``pending``. Returns their number.
-
-    A frozen copier of the former owner may still hold uncommitted rows, on which the
-    next copier of the chunk would wait without end: its backend is told to stop. It is
-    known by number, start time, role and application name together.
-    """
-    cur.execute(
-        query(
-            """
-            SELECT pg_catalog.pg_terminate_backend(a.pid)
-            FROM {meta}.snapshot_chunks c
-            JOIN pg_catalog.pg_stat_activity a
-              ON a.pid = c.backend_pid AND a.backend_start = c.backend_start
-            WHERE c.schema_name = %s AND c.state = 'copying'
-              AND a.application_name = %s AND a.usename = current_user
-              AND a.pid <> pg_catalog.pg_backend_pid()
-            """,
-            meta,
-        ),
-        (schema, application),
-    )
+def reset(cur: Cursor[TupleRow], meta: str, schema: str) -> int:
+    """Make every ``copying`` chunk of a schema ``pending``. Returns their number."""
     cur.execute(
         query(
             "UPDATE {meta}.snapshot_chunks SET state = 'pending'"

@@ -1,4 +1,4 @@
-"""Creates the metadata's tables and refuses a layout that is newer than this code."""
+"""Creates the metadata's tables, brings up older ones, refuses newer ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from psycopg.rows import TupleRow
 
 from ..errors import PreconditionError
 
-#: The layout of ``schema.sql``.
-VERSION = 1
+#: The layout of ``schema.sql``, and the last of the steps.
+VERSION = 2
 
 #: Serializes creation among processes; any fixed number that is ours will do.
 _LOCK = 0x63776172
@@ -24,24 +24,46 @@ WHERE n.nspname = %s AND c.relname = 'layout'
 
 def ensure(cur: Cursor[TupleRow], meta: str) -> None:
     """Bring the metadata schema to our layout. Raises PreconditionError."""
+    if version(cur, meta) == VERSION:
+        return
     cur.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
-    if version(cur, meta) is None:
-        create_schema(cur, meta)
-        text = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
-        script = sql.SQL(text)
-        cur.execute(script.format(meta=sql.Identifier(meta)))
-    check(cur, meta)
-
-
-def check(cur: Cursor[TupleRow], meta: str) -> None:
-    """Refuse a layout newer than ours; no layout at all passes."""
     found = version(cur, meta)
-    if found is not None and found > VERSION:
+    if found is None:
+        create_schema(cur, meta)
+        _run(cur, meta, "schema.sql")
+        return
+    check(cur, meta)
+    for step in range(found + 1, VERSION + 1):
+        _run(cur, meta, f"step_{step}.sql")
+
+
+def _run(cur: Cursor[TupleRow], meta: str, file: str) -> None:
+    """A script of this package. Each records the layout it makes."""
+    text = resources.files(__package__).joinpath(file).read_text("utf-8")
+    cur.execute(sql.SQL(text).format(meta=sql.Identifier(meta)))
+
+
+def check(cur: Cursor[TupleRow], meta: str, *, older: bool = True) -> int | None:
+    """The stored layout, None where there is none yet. Raises PreconditionError.
+
+    One newer than ours is refused, and so is an older one unless ``older`` passes.
+    """
+    found = version(cur, meta)
+    if found is None:
+        return None
+    if found > VERSION:
         raise PreconditionError(
             f"the metadata schema {meta} has layout {found}; this version knows "
             f"{VERSION} and no newer one",
             hint="upgrade cartridge-warp to the version that wrote it, or newer",
         )
+    if found < VERSION and not older:
+        raise PreconditionError(
+            f"the metadata schema {meta} has layout {found}; this version reads "
+            f"layout {VERSION}",
+            hint="start cwarp sync with this version: it brings the metadata up",
+        )
+    return found
 
 
 def version(cur: Cursor[TupleRow], meta: str) -> int | None:

@@ -93,6 +93,22 @@ def tables_with_pending(cur: Cursor[TupleRow], meta: str, schema: str) -> set[st
     return {row[0] for row in cur.fetchall()}
 
 
+def count_pending(cur: Cursor[TupleRow], meta: str, schema: str) -> dict[str, int]:
+    """How many dead letters of each table are pending; a table without has no entry.
+
+    Reads no column that holds data, so that a role for monitoring needs no right to.
+    """
+    cur.execute(
+        query(
+            "SELECT table_name, count(*) FROM {meta}.dead_letter_queue"
+            " WHERE schema_name = %s AND state = 'pending' GROUP BY table_name",
+            meta,
+        ),
+        (schema,),
+    )
+    return dict(cur.fetchall())
+
+
 def without_key(
     cur: Cursor[TupleRow], meta: str, table: Table, after: int, limit: int
 ) -> list[tuple[int, bytes, ClusterTime | None]]:

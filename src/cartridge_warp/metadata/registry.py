@@ -11,6 +11,7 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ..model import SchemaChange, Table, TableState
+from . import chunks, letters
 from .store import query
 
 
@@ -108,17 +109,8 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
     cur.execute(
         query(
             """
-            SELECT DISTINCT ON (r.table_name) r.definition::text, s.planned,
-                s.planned AND NOT EXISTS (SELECT 1 FROM {meta}.snapshot_chunks c
-                    WHERE c.schema_name = r.schema_name
-                      AND c.table_name = r.table_name AND c.state <> 'done'),
-                (SELECT coalesce(sum(c.documents), 0)::bigint
-                    FROM {meta}.snapshot_chunks c
-                    WHERE c.schema_name = r.schema_name
-                      AND c.table_name = r.table_name),
-                (SELECT count(*) FROM {meta}.dead_letter_queue d
-                    WHERE d.schema_name = r.schema_name
-                      AND d.table_name = r.table_name AND d.state = 'pending')
+            SELECT DISTINCT ON (r.table_name) r.table_name, r.definition::text,
+                s.planned
             FROM {meta}.schema_registry r
             JOIN {meta}.table_state s USING (schema_name, table_name)
             WHERE r.schema_name = %s AND r.status = 'applied'
@@ -128,9 +120,17 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
         ),
         (schema,),
     )
+    rows = cur.fetchall()
+    stored = chunks.by_table(cur, meta, schema)
+    pending = letters.count_pending(cur, meta, schema)
     return [
-        TableState(msgspec.json.decode(definition, type=Table), *state)
-        for definition, *state in cur.fetchall()
+        TableState(
+            msgspec.json.decode(definition, type=Table),
+            planned,
+            stored.get(name, ()),
+            pending.get(name, 0),
+        )
+        for name, definition, planned in rows
     ]
 
 

@@ -1,13 +1,24 @@
--- Layout 1 of the metadata; every name is qualified by the metadata schema.
+-- Layout 2 of the metadata; every name is qualified by the metadata schema. What
+-- changes here changes in a step file too: step_N.sql leads from layout N - 1 to N.
 
 CREATE TABLE {meta}.layout (
     version integer NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO {meta}.layout (version) VALUES (1);
+INSERT INTO {meta}.layout (version) VALUES (2);
 
--- Where a schema stands, and who may write it: one row a lane. cluster_time: seconds
--- << 32 | increment, unsigned; from 2038 on it is more than a bigint holds.
+-- Who works on a schema, and when it last gave a sign of life; without one it was given
+-- up. It decides who waits. What makes it safe is the epoch in sync_markers.
+CREATE TABLE {meta}.schema_leases (
+    schema_name text PRIMARY KEY,
+    epoch bigint NOT NULL DEFAULT 0,
+    instance text NOT NULL DEFAULT '',
+    heartbeat_at timestamptz
+);
+
+-- Where a schema stands, and who may write it: one row a lane, the same epoch in all.
+-- cluster_time: seconds << 32 | increment, unsigned; from 2038 on it is more than a
+-- bigint holds. stream: the kind of stream that gave the token.
 CREATE TABLE {meta}.sync_markers (
     schema_name text NOT NULL,
     lane integer NOT NULL DEFAULT 0,
@@ -15,6 +26,7 @@ CREATE TABLE {meta}.sync_markers (
     seq bigint NOT NULL DEFAULT 0,
     resume_token bytea,
     cluster_time numeric(20),
+    stream text NOT NULL DEFAULT '',
     wall_time timestamptz,
     replica_set_id text NOT NULL,
     source_version text NOT NULL,
@@ -25,19 +37,20 @@ CREATE TABLE {meta}.sync_markers (
 );
 
 -- The ranges of _id a table is first copied by. Bounds: lower inside, upper outside.
--- worker: the copier's slot in the owner's process; backend: what it copies with.
+-- Their order is that of (ordinal, chunk_id): what is split off has its chunk's ordinal.
+-- worker: the copier's slot in the owner's process. read_time: a cluster time.
 CREATE TABLE {meta}.snapshot_chunks (
     chunk_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     schema_name text NOT NULL,
     table_name text NOT NULL,
+    ordinal integer NOT NULL DEFAULT 0,
     lower bytea,
     upper bytea,
     state text NOT NULL DEFAULT 'pending'
         CHECK (state IN ('pending', 'copying', 'done')),
     epoch bigint,
     worker integer,
-    backend_pid integer,
-    backend_start timestamptz,
+    read_time numeric(20),
     documents bigint NOT NULL DEFAULT 0,
     rows bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -45,7 +58,7 @@ CREATE TABLE {meta}.snapshot_chunks (
     done_at timestamptz
 );
 CREATE INDEX snapshot_chunks_by_table
-    ON {meta}.snapshot_chunks (schema_name, table_name, state, chunk_id);
+    ON {meta}.snapshot_chunks (schema_name, table_name, state, ordinal, chunk_id);
 
 -- Counters of a table, moved in the data's transactions. Of its change events:
 -- events = applied + superseded + rejected (those not of the copy).
@@ -116,6 +129,7 @@ CREATE TABLE {meta}.dead_letter_queue (
     column_name text,
     byte_offset integer,
     sqlstate text,
+    constraint_name text,
     raw bytea NOT NULL,
     fingerprint bytea NOT NULL,
     cluster_time numeric(20),

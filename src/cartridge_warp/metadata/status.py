@@ -9,7 +9,7 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ..model import ClusterTime
-from . import layout
+from . import layout, letters
 from .store import query, unsigned
 
 
@@ -17,6 +17,9 @@ class TableStatus(Struct, frozen=True):
     """A table: its structure's version, its copy, its counters (see schema.sql).
 
     rejected: dead letters ever made.  dead_letters: those that are pending now.
+    complete_through: once the copy is finished, the source's time up to which its rows
+    have every change; None where that was not recorded.  consistent: the stream is past
+    that time.
     """
 
     name: str
@@ -33,6 +36,8 @@ class TableStatus(Struct, frozen=True):
     superseded: int
     rejected: int
     rescued: int
+    complete_through: datetime | None
+    consistent: bool
     dead_letters: int
 
     @property
@@ -53,8 +58,9 @@ class ErrorEntry(Struct, frozen=True):
 
 
 class SchemaStatus(Struct, frozen=True):
-    """A schema: its marker, its newest run, its tables, its newest errors.
+    """A schema: its markers, its newest run, its tables, its newest errors.
 
+    seq: commits of all lanes.  cluster_time, wall_time: the slowest lane's.
     cluster_time, wall_time: None until the first position is stored.
     run_status: "running", "stopped", "failed" or "lost" (ended without saying so).
     """
@@ -79,17 +85,22 @@ def read(
     """Every schema the metadata knows, by name; empty where there is no metadata.
 
     errors: how many of each schema's newest errors. Raises PreconditionError when the
-    layout is newer than ours.
+    layout is not ours.
     """
-    layout.check(cur, meta)
-    if layout.version(cur, meta) is None:
+    if layout.check(cur, meta, older=False) is None:
         return ()
     cur.execute(
         query(
             """
-            SELECT m.schema_name, m.database, m.replica_set_id, m.epoch, m.seq,
-                m.cluster_time, m.wall_time, m.updated_at, r.status, r.instance
-            FROM {meta}.sync_markers m LEFT JOIN LATERAL (
+            SELECT m.schema_name, m.database, m.replica_set_id, m.epoch, l.seq,
+                l.cluster_time, l.wall_time, l.updated_at, r.status, r.instance
+            FROM {meta}.sync_markers m
+            JOIN LATERAL (
+                SELECT sum(seq)::bigint AS seq, min(cluster_time) AS cluster_time,
+                    min(wall_time) AS wall_time, max(updated_at) AS updated_at
+                FROM {meta}.sync_markers WHERE schema_name = m.schema_name
+            ) AS l ON true
+            LEFT JOIN LATERAL (
                 SELECT status, instance FROM {meta}.sync_runs
                 WHERE schema_name = m.schema_name ORDER BY run_id DESC LIMIT 1
             ) AS r ON true
@@ -128,7 +139,11 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
             """
             SELECT s.table_name, r.definition ->> 'collection', r.version, s.planned,
                 c.chunks, c.done, c.documents, s.copied, s.events, s.applied,
-                s.deleted, s.superseded, s.rejected, s.rescued
+                s.deleted, s.superseded, s.rejected, s.rescued,
+                CASE WHEN s.planned AND c.chunks = c.done
+                    THEN to_timestamp(div(c.read_time, 4294967296)::float8) END,
+                s.planned AND c.chunks = c.done
+                    AND coalesce(c.read_time <= m.cluster_time, c.chunks = 0)
             FROM {meta}.table_state s
             JOIN LATERAL (
                 SELECT definition, version FROM {meta}.schema_registry
@@ -138,10 +153,16 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
             JOIN LATERAL (
                 SELECT count(*) AS chunks,
                     count(*) FILTER (WHERE state = 'done') AS done,
-                    coalesce(sum(documents), 0)::bigint AS documents
+                    coalesce(sum(documents), 0)::bigint AS documents,
+                    CASE WHEN count(*) = count(read_time)
+                        THEN max(read_time) END AS read_time
                 FROM {meta}.snapshot_chunks
                 WHERE schema_name = s.schema_name AND table_name = s.table_name
             ) AS c ON true
+            LEFT JOIN LATERAL (
+                SELECT min(cluster_time) AS cluster_time
+                FROM {meta}.sync_markers WHERE schema_name = s.schema_name
+            ) AS m ON true
             WHERE s.schema_name = %s ORDER BY s.table_name
             """,
             meta,
@@ -149,24 +170,8 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
         (schema,),
     )
     rows = cur.fetchall()
-    pending = pending_letters(cur, meta, schema)
+    pending = letters.count_pending(cur, meta, schema)
     return tuple(TableStatus(*(*row, pending.get(row[0], 0))) for row in rows)
-
-
-def pending_letters(cur: Cursor[TupleRow], meta: str, schema: str) -> dict[str, int]:
-    """How many dead letters of each table are pending; a table without has no entry.
-
-    Reads no column that holds data, so that a role for monitoring needs no right to.
-    """
-    cur.execute(
-        query(
-            "SELECT table_name, count(*) FROM {meta}.dead_letter_queue"
-            " WHERE schema_name = %s AND state = 'pending' GROUP BY table_name",
-            meta,
-        ),
-        (schema,),
-    )
-    return dict(cur.fetchall())
 
 
 def _errors(

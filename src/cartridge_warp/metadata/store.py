@@ -1,4 +1,4 @@
-"""The marker: where a schema stands and who may write it. Runs and the error log."""
+"""The markers: where a schema stands, and who may write it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,32 @@ from ..model import ClusterTime, Position, SourceIdentity
 
 
 class Marker(Struct, frozen=True):
-    """A stored marker. ``token`` is None until the first position is stored."""
+    """A lane's stored marker. ``token`` is None until a first position is stored."""
 
+    lane: int
     epoch: int
     seq: int
     token: bytes | None
     cluster_time: ClusterTime | None
+    stream: str
 
     @property
     def position(self) -> Position | None:
         if self.token is None or self.cluster_time is None:
             return None
-        return Position(self.token, self.cluster_time)
+        return Position(self.token, self.cluster_time, self.stream)
+
+
+class Ownership(Struct, frozen=True):
+    """What a new owner finds. markers: those of all lanes, in their order."""
+
+    epoch: int
+    markers: tuple[Marker, ...]
+
+    @property
+    def positions(self) -> list[Position]:
+        """Where each lane goes on; none when nothing was ever started."""
+        return [each.position for each in self.markers if each.position is not None]
 
 
 @lru_cache(maxsize=256)
@@ -45,51 +59,18 @@ def beside_parameters(name: sql.Composable) -> sql.SQL:
     return sql.SQL(name.as_string(None).replace("%", "%%"))
 
 
-def take_ownership(
-    cur: Cursor[TupleRow],
-    meta: str,
-    schema: str,
-    database: str,
-    identity: SourceIdentity,
-) -> Marker:
-    """Raise the schema's epoch: from the caller's COMMIT on, other owners are fenced.
-
-    Waits for a transaction of the former owner that has its marker written already.
-    Raises PreconditionError when the marker belongs to another source.
-    """
-    _check_source(cur, meta, schema, database, identity)
-    cur.execute(
-        query(
-            """
-            INSERT INTO {meta}.sync_markers AS m
-                (schema_name, epoch, replica_set_id, source_version, database)
-            VALUES (%s, 1, %s, %s, %s)
-            ON CONFLICT (schema_name, lane) DO UPDATE
-            SET epoch = m.epoch + 1, source_version = excluded.source_version,
-                updated_at = now()
-            RETURNING epoch, seq, resume_token, cluster_time
-            """,
-            meta,
-        ),
-        (schema, identity.replica_set_id, identity.version, database),
-    )
-    row = cur.fetchone()
-    if row is None:
-        raise DestinationError(f"the marker of schema {schema} could not be written")
-    return _marker(row)
-
-
-def _check_source(
+def check_source(
     cur: Cursor[TupleRow],
     meta: str,
     schema: str,
     database: str,
     identity: SourceIdentity,
 ) -> None:
+    """Raises PreconditionError when the schema's markers belong to another source."""
     row = cur.execute(
         query(
             "SELECT replica_set_id, database FROM {meta}.sync_markers"
-            " WHERE schema_name = %s FOR UPDATE",
+            " WHERE schema_name = %s AND lane = 0",
             meta,
         ),
         (schema,),
@@ -114,47 +95,164 @@ def _check_source(
         )
 
 
+def take_ownership(
+    cur: Cursor[TupleRow],
+    meta: str,
+    schema: str,
+    database: str,
+    identity: SourceIdentity,
+) -> Ownership:
+    """Raise the epoch of all lanes: from the caller's COMMIT on, others are fenced.
+
+    Waits for transactions of the former owner that have a marker written already.
+    Raises PreconditionError as ``check_source``.
+    """
+    check_source(cur, meta, schema, database, identity)
+    cur.execute(
+        query(
+            """
+            INSERT INTO {meta}.sync_markers
+                (schema_name, epoch, replica_set_id, source_version, database)
+            VALUES (%s, 0, %s, %s, %s) ON CONFLICT DO NOTHING
+            """,
+            meta,
+        ),
+        (schema, identity.replica_set_id, identity.version, database),
+    )
+    # In the order in which a batch locks them.
+    cur.execute(
+        query(
+            "SELECT 1 FROM {meta}.sync_markers WHERE schema_name = %s"
+            " ORDER BY lane FOR UPDATE",
+            meta,
+        ),
+        (schema,),
+    )
+    cur.execute(
+        query(
+            """
+            UPDATE {meta}.sync_markers
+            SET epoch = epoch + 1, source_version = %s, updated_at = now()
+            WHERE schema_name = %s
+            RETURNING lane, epoch, seq, resume_token, cluster_time, stream
+            """,
+            meta,
+        ),
+        (identity.version, schema),
+    )
+    markers = sorted(map(_marker, cur.fetchall()), key=lambda each: each.lane)
+    if not markers:
+        raise DestinationError(f"the marker of schema {schema} could not be written")
+    return Ownership(markers[0].epoch, tuple(markers))
+
+
+def set_lanes(
+    cur: Cursor[TupleRow],
+    meta: str,
+    schema: str,
+    epoch: int,
+    lanes: int,
+    position: Position,
+) -> dict[int, int]:
+    """Make exactly ``lanes`` markers, all at ``position``. Returns each one's ``seq``.
+
+    Raises Fenced, and DestinationError when the lanes stand at different places: what
+    lies between would be read by none of them.
+    """
+    cur.execute(
+        query(
+            "SELECT lane, epoch, seq, resume_token, cluster_time, stream"
+            " FROM {meta}.sync_markers WHERE schema_name = %s AND epoch = %s"
+            " ORDER BY lane FOR UPDATE",
+            meta,
+        ),
+        (schema, epoch),
+    )
+    found = [_marker(row) for row in cur.fetchall()]
+    if not found:
+        raise fenced(schema)
+    if len({(each.token, each.cluster_time) for each in found}) > 1:
+        raise DestinationError(
+            f"the lanes of schema {schema} stand at different places",
+            hint="nothing was written; report this with the log of this run",
+        )
+    cur.execute(
+        query(
+            "DELETE FROM {meta}.sync_markers WHERE schema_name = %s AND lane >= %s",
+            meta,
+        ),
+        (schema, lanes),
+    )
+    cur.execute(
+        query(
+            """
+            INSERT INTO {meta}.sync_markers
+                (schema_name, lane, epoch, replica_set_id, source_version, database)
+            SELECT schema_name, n, epoch, replica_set_id, source_version, database
+            FROM {meta}.sync_markers, generate_series(1, %s - 1) AS n
+            WHERE schema_name = %s AND lane = 0 ON CONFLICT DO NOTHING
+            """,
+            meta,
+        ),
+        (lanes, schema),
+    )
+    seqs = dict.fromkeys(range(lanes), 0)
+    seqs.update((each.lane, each.seq) for each in found if each.lane < lanes)
+    for lane, seq in seqs.items():
+        advance_marker(cur, meta, schema, epoch, seq, position, lane=lane)
+    return {lane: seq + 1 for lane, seq in seqs.items()}
+
+
 def advance_marker(
     cur: Cursor[TupleRow],
     meta: str,
     schema: str,
     epoch: int,
     seq: int,
-    position: Position,
+    position: Position | None,
+    *,
+    lane: int = 0,
 ) -> None:
-    """Store ``position`` and count ``seq`` up. No other function writes a position.
+    """Store a lane's position and count its ``seq`` up. Nothing else writes one.
 
-    Raises Fenced when the marker is not at (epoch, seq) any more, DestinationError
-    when ``position`` is older than the stored one.
+    Without a position the stored one stays. Raises Fenced when the marker is not at
+    (epoch, seq) any more, DestinationError when ``position`` is older than the stored
+    one.
     """
+    time = None if position is None else position.cluster_time
     cur.execute(
         query(
             """
             UPDATE {meta}.sync_markers
-            SET resume_token = %(token)s, cluster_time = %(time)s, seq = seq + 1,
-                wall_time = to_timestamp(%(seconds)s), updated_at = now()
-            WHERE schema_name = %(schema)s AND lane = 0
+            SET seq = seq + 1, updated_at = now(),
+                resume_token = coalesce(%(token)s, resume_token),
+                cluster_time = coalesce(%(time)s, cluster_time),
+                stream = coalesce(%(stream)s, stream),
+                wall_time = coalesce(to_timestamp(%(seconds)s), wall_time)
+            WHERE schema_name = %(schema)s AND lane = %(lane)s
               AND epoch = %(epoch)s AND seq = %(seq)s
-              AND (cluster_time IS NULL OR cluster_time <= %(time)s)
+              AND (cluster_time > %(time)s) IS NOT TRUE
             """,
             meta,
         ),
         {
-            "token": position.token,
-            "time": position.cluster_time,
-            "seconds": position.cluster_time >> 32,
+            "token": None if position is None else position.token,
+            "time": time,
+            "stream": None if position is None else position.stream,
+            "seconds": None if time is None else time >> 32,
             "schema": schema,
+            "lane": lane,
             "epoch": epoch,
             "seq": seq,
         },
     )
     if cur.rowcount == 1:
         return
-    stored = read_marker(cur, meta, schema)
+    stored = read_marker(cur, meta, schema, lane=lane)
     if stored is not None and (stored.epoch, stored.seq) == (epoch, seq):
         raise DestinationError(
             f"the position of schema {schema} would go back in time, from "
-            f"{stored.cluster_time} to {position.cluster_time}",
+            f"{stored.cluster_time} to {time}",
             hint="nothing was written; report this with the log of this run",
         )
     raise fenced(schema)
@@ -178,25 +276,43 @@ def check_owner(cur: Cursor[TupleRow], meta: str, schema: str, epoch: int) -> No
 
 
 def read_marker(
-    cur: Cursor[TupleRow], meta: str, schema: str, *, settled: bool = False
+    cur: Cursor[TupleRow],
+    meta: str,
+    schema: str,
+    *,
+    lane: int = 0,
+    settled: bool = False,
 ) -> Marker | None:
-    """The stored marker. ``settled`` waits for a transaction that is writing it."""
+    """A lane's marker. ``settled`` waits for a transaction that is writing it."""
     lock = " FOR SHARE" if settled else ""
     row = cur.execute(
         query(
-            "SELECT epoch, seq, resume_token, cluster_time FROM {meta}.sync_markers"
-            " WHERE schema_name = %s AND lane = 0",
+            "SELECT lane, epoch, seq, resume_token, cluster_time, stream"
+            " FROM {meta}.sync_markers WHERE schema_name = %s AND lane = %s",
             meta,
         )
         + sql.SQL(lock),
-        (schema,),
+        (schema, lane),
     ).fetchone()
     return None if row is None else _marker(row)
 
 
+def has_position(cur: Cursor[TupleRow], meta: str, schema: str) -> bool:
+    """Was anything of this schema ever started? In every layout there was."""
+    row = cur.execute(
+        query(
+            "SELECT 1 FROM {meta}.sync_markers"
+            " WHERE schema_name = %s AND resume_token IS NOT NULL LIMIT 1",
+            meta,
+        ),
+        (schema,),
+    ).fetchone()
+    return row is not None
+
+
 def _marker(row: TupleRow) -> Marker:
-    epoch, seq, token, time = row
-    return Marker(epoch, seq, token, unsigned(time))
+    lane, epoch, seq, token, time, stream = row
+    return Marker(lane, epoch, seq, token, unsigned(time), stream)
 
 
 def unsigned(time: Decimal | None) -> ClusterTime | None:
@@ -209,64 +325,4 @@ def fenced(schema: str) -> Fenced:
     return Fenced(
         f"another process owns schema {schema} now; nothing of this commit was kept",
         hint="run one process a schema, or stop the other one and start again",
-    )
-
-
-def start_run(
-    cur: Cursor[TupleRow], meta: str, schema: str, instance: str, epoch: int
-) -> int:
-    """Record a run; runs that were left open are marked ``lost``. Returns its id."""
-    cur.execute(
-        query(
-            "UPDATE {meta}.sync_runs SET status = 'lost', ended_at = now()"
-            " WHERE schema_name = %s AND status = 'running'",
-            meta,
-        ),
-        (schema,),
-    )
-    row = cur.execute(
-        query(
-            "INSERT INTO {meta}.sync_runs (schema_name, instance, epoch)"
-            " VALUES (%s, %s, %s) RETURNING run_id",
-            meta,
-        ),
-        (schema, instance, epoch),
-    ).fetchone()
-    if row is None:
-        raise DestinationError(f"the run of schema {schema} could not be recorded")
-    return int(row[0])
-
-
-def end_run(cur: Cursor[TupleRow], meta: str, run_id: int, status: str) -> None:
-    """Close a run, unless a later owner marked it lost."""
-    cur.execute(
-        query(
-            "UPDATE {meta}.sync_runs SET status = %s, ended_at = now()"
-            " WHERE run_id = %s AND status = 'running'",
-            meta,
-        ),
-        (status, run_id),
-    )
-
-
-def log_error(
-    cur: Cursor[TupleRow],
-    meta: str,
-    schema: str,
-    kind: str,
-    message: str,
-    *,
-    table: str | None = None,
-    sqlstate: str | None = None,
-    count: int = 1,
-) -> None:
-    """Add to the error log. ``message`` must hold no value of a document."""
-    cur.execute(
-        query(
-            "INSERT INTO {meta}.error_log"
-            " (schema_name, table_name, kind, sqlstate, message, count)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            meta,
-        ),
-        (schema, table, kind, sqlstate, message, count),
     )

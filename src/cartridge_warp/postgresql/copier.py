@@ -13,8 +13,8 @@ from cwarp_core import Drift, EncodedBatch, Reject
 from ..config import DestinationSettings
 from ..errors import DestinationError, DestinationUnavailable
 from ..killpoint import reached
-from ..metadata import chunks, letters, registry, store
-from ..model import Chunk, Table
+from ..metadata import chunks, letters, registry, runs, store
+from ..model import Chunk, ClusterTime, Table
 from . import merge
 from .connection import CommitUnknown, Link, application_name, translating
 from .copyin import CopyIn
@@ -32,10 +32,16 @@ class _Job:
     """A chunk between ``begin`` and the end of its transaction."""
 
     def __init__(
-        self, chunk: Chunk, table: Table, cur: Cursor[TupleRow], copy: CopyIn
+        self,
+        chunk: Chunk,
+        table: Table,
+        read_time: ClusterTime,
+        cur: Cursor[TupleRow],
+        copy: CopyIn,
     ) -> None:
         self.chunk = chunk
         self.table = table
+        self.read_time = read_time
         self.cur = cur
         self.copy = copy
         self.rows = 0
@@ -65,7 +71,14 @@ class PostgresCopier:
                 cur, own.meta, own.schema, table.name, own.epoch, self._slot
             )
 
-    def begin(self, chunk: Chunk, table: Table) -> None:
+    def begin(
+        self,
+        chunk: Chunk,
+        table: Table,
+        read_time: ClusterTime,
+        *,
+        careful: bool = False,
+    ) -> None:
         if self._job is not None:
             raise DestinationError("the copier has a chunk already")
         cur = self._link.begin(statement_ms=0)
@@ -77,9 +90,9 @@ class PostgresCopier:
         except BaseException:
             self._link.rollback()
             raise
-        self._job = _Job(chunk, table, cur, copy)
+        self._job = _Job(chunk, table, read_time, cur, copy)
 
-    def write(self, batch: EncodedBatch) -> None:
+    def write(self, batch: EncodedBatch) -> Sequence[Reject]:
         job = self._current()
         with translating():
             job.copy.send(batch.payload)
@@ -88,14 +101,15 @@ class PostgresCopier:
         job.rejects += batch.rejects
         job.drift += batch.drift
         reached("mid_copy")
+        return ()
 
-    def commit(self, *, split_at: bytes | None = None) -> None:
+    def commit(self, *, split_at: bytes | None = None) -> Chunk | None:
         job = self._current()
         try:
             with translating():
                 job.copy.finish()
                 reached("copy_done")
-                lines = self._record(job, split_at)
+                lines, rest = self._record(job, split_at)
         except BaseException:
             self._link.rollback()
             raise
@@ -107,6 +121,7 @@ class PostgresCopier:
         reached("commit_ok")
         self._job = None
         self._tenure.journal.noted(lines)
+        return rest
 
     def abort(self) -> None:
         job, self._job = self._job, None
@@ -132,12 +147,17 @@ class PostgresCopier:
             raise DestinationError("the copier has no chunk: begin comes first")
         return self._job
 
-    def _record(self, job: _Job, split_at: bytes | None) -> Sequence[Line]:
-        """Dead letters, counters and ``done``, in the metadata's order of locks."""
+    def _record(
+        self, job: _Job, split_at: bytes | None
+    ) -> tuple[Sequence[Line], Chunk | None]:
+        """Dead letters, counters and ``done``, in the metadata's order of locks.
+
+        Returns what was logged, and the chunk that was split off.
+        """
         own, cur = self._tenure, job.cur
         lines = own.journal.due(job.table.name, job.drift)
         for line in lines:
-            store.log_error(
+            runs.log_error(
                 cur,
                 own.meta,
                 own.schema,
@@ -167,11 +187,14 @@ class PostgresCopier:
             self._slot,
             documents=job.rows + len(job.rejects),
             rows=job.rows,
-            split_at=split_at,
+            read_time=job.read_time,
+            upper=job.chunk.range.upper if split_at is None else split_at,
         )
         if not done:
             raise store.fenced(own.schema)
-        return lines
+        if split_at is None:
+            return lines, None
+        return lines, chunks.split_off(cur, own.meta, job.chunk, split_at)
 
     def _settle(self, job: _Job) -> None:
         """Return if the lost COMMIT took place; raise what a failed one means.

@@ -1,10 +1,9 @@
-"""The PostgreSQL destination: ownership, structure, and the one data transaction."""
+"""The PostgreSQL destination: ownership, and the structure of the tables."""
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -14,27 +13,28 @@ from cwarp_core import BatchEncoder
 from ..config import DestinationSettings, SchemaSettings
 from ..errors import (
     DestinationError,
-    DestinationUnavailable,
+    Fenced,
+    Owned,
     PreconditionError,
     WarpError,
 )
 from ..killpoint import reached
-from ..metadata import chunks, layout, letters, registry, status, store
+from ..metadata import chunks, layout, lease, letters, registry, runs, store
 from ..model import (
-    Batch,
+    Chunk,
     ChunkRange,
     Position,
     SchemaChange,
     SourceIdentity,
     Table,
-    TableChanges,
     TableState,
 )
 from ..schema import evolve
-from . import ddl, merge, preflight, structure
-from .connection import CommitUnknown, Link, application_name, translating
+from . import ddl, preflight, structure
+from .applier import PostgresApplier
+from .connection import Link, application_name
 from .copier import PostgresCopier
-from .journal import Line
+from .instance import Instance
 from .rowplan import encoder_of
 from .staging import Staging
 from .tenure import Tenure
@@ -42,7 +42,8 @@ from .tenure import Tenure
 #: How long a structure change may keep readers of the table waiting.
 _DDL_LOCK_MS = 2_000
 
-_SETTLE_LOCK_MS = 10_000
+#: Of the connections that an owner's transactions may hold locks on.
+_ROLES = ("stream", "copy", "structure")
 
 _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
@@ -55,56 +56,89 @@ class PostgresDestination:
         self._meta = settings.metadata_schema
         self._schema = schema.name
         self._database = schema.database
-        self._link = Link(settings, application_name("stream", schema.name))
+        self._link = Link(settings, application_name("structure", schema.name))
+        self._lease = Link(settings, application_name("lease", schema.name))
         self._staging = Staging()
+        self._instance = Instance.of_this_process()
         self._owned: Tenure | None = None
         self._run_id = 0
         self._run_status = "stopped"
-        self._seq = 0
-        self._in_doubt: Batch | None = None
         self._told: list[Exception] = []
 
     # --- life -------------------------------------------------------------------
 
     def validate(self) -> bool:
-        return preflight.check(self._link, self._schema, self._meta)
-
-    def open(self, identity: SourceIdentity) -> Position | None:
-        self._owned = self._in_doubt = None
-        with self._link.transaction() as cur:
-            layout.ensure(cur, self._meta)
-            layout.create_schema(cur, self._schema)
-            marker = store.take_ownership(
-                cur, self._meta, self._schema, self._database, identity
-            )
-            copy = application_name("copy", self._schema)
-            chunks.reset(cur, self._meta, self._schema, copy)
-            run_id = store.start_run(
-                cur, self._meta, self._schema, _instance(), marker.epoch
-            )
-            pending = letters.tables_with_pending(cur, self._meta, self._schema)
-        self._owned = Tenure(self._meta, self._schema, marker.epoch, pending)
-        self._run_id = run_id
-        self._seq = marker.seq
-        return marker.position
-
-    def begin(self, position: Position) -> None:
-        self.commit(Batch(position))
-
-    def pending_letters(self) -> Mapping[str, int]:
-        # A connection of its own: this comes from any thread.
-        link = Link(self._settings, application_name("watch", self._schema))
+        link = self._link_aside()
         try:
-            with link.transaction(read_only=True) as cur:
-                return status.pending_letters(cur, self._meta, self._schema)
+            return preflight.check(link, self._schema, self._meta)
         finally:
             link.drop()
 
+    def open(self, identity: SourceIdentity) -> list[Position]:
+        self._owned = None
+        meta, schema = self._meta, self._schema
+        with self._aside() as cur:
+            layout.ensure(cur, meta)
+            layout.create_schema(cur, schema)
+            store.check_source(cur, meta, schema, self._database, identity)
+            self._check_lease(cur)
+            lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
+            found = store.take_ownership(cur, meta, schema, self._database, identity)
+            lease.take(cur, meta, schema, self._instance.text, found.epoch)
+            chunks.reset(cur, meta, schema)
+            run_id = runs.start_run(
+                cur, meta, schema, self._instance.label, found.epoch
+            )
+            pending = letters.tables_with_pending(cur, meta, schema)
+        owned = Tenure(meta, schema, found.epoch, pending)
+        owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
+        self._owned, self._run_id = owned, run_id
+        return found.positions
+
+    def _check_lease(self, cur: Cursor[TupleRow]) -> None:
+        """Raises Owned while somebody else works on the schema and is alive."""
+        holder = lease.holder(cur, self._meta, self._schema)
+        if holder is None or holder.instance == self._instance.text:
+            return
+        other = Instance.parse(holder.instance)
+        if other is not None and self._instance.knows_dead(other):
+            return
+        label = holder.instance if other is None else other.label
+        raise Owned(
+            f"schema {self._schema} is owned by {label}, whose last sign of life is "
+            f"{holder.silent:.1f} s old",
+            hint="wait, or stop the other process; this one may go on "
+            f"{lease.SILENT_SECONDS:.0f} s after it fell silent",
+        )
+
+    def begin(self, position: Position, lanes: int) -> None:
+        own = self._tenure
+        with self._link.transaction() as cur:
+            seqs = store.set_lanes(
+                cur, self._meta, self._schema, own.epoch, lanes, position
+            )
+        own.set_lanes(seqs)
+
+    def beat(self) -> None:
+        own = self._tenure
+        with self._lease.transaction() as cur:
+            if not lease.renew(cur, own.meta, own.schema, own.epoch):
+                raise Fenced(
+                    f"another process owns schema {self._schema} now",
+                    hint="run one process a schema, or stop the other one and start "
+                    "again",
+                )
+
+    def pending_letters(self) -> Mapping[str, int]:
+        with self._aside(read_only=True) as cur:
+            return letters.count_pending(cur, self._meta, self._schema)
+
     def close(self) -> None:
         if self._owned is not None:
-            self._record_end()
+            self._record_end(self._owned)
         self._owned = None
         self._link.drop()
+        self._lease.drop()
 
     # --- structure --------------------------------------------------------------
 
@@ -164,73 +198,26 @@ class PostgresDestination:
         with self._link.transaction() as cur:
             return structure.waiting_keys(cur, self._meta, table)
 
-    def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> None:
+    def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> list[Chunk]:
+        meta, schema, name = self._meta, table.schema, table.name
         with self._link.transaction() as cur:
-            if not registry.set_planned(cur, self._meta, table.schema, table.name):
-                if registry.newest(cur, self._meta, table.schema, table.name) is None:
-                    raise DestinationError(
-                        f"{table.schema}.{table.name} has not been created"
-                    )
-                return
-            self._check_owner(cur)
-            chunks.add(cur, self._meta, table.schema, table.name, ranges)
+            if registry.set_planned(cur, meta, schema, name):
+                self._check_owner(cur)
+                chunks.add(cur, meta, schema, name, ranges)
+            elif registry.newest(cur, meta, schema, name) is None:
+                raise DestinationError(f"{schema}.{name} has not been created")
+            return list(chunks.by_table(cur, meta, schema).get(name, ()))
 
     # --- data -------------------------------------------------------------------
 
-    def encoder(self, table: Table) -> BatchEncoder:
-        return encoder_of(table)
+    def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
+        return encoder_of(table, keep=keep)
 
     def copier(self) -> PostgresCopier:
         return PostgresCopier(self._settings, self._tenure)
 
-    def commit(self, batch: Batch) -> None:
-        try:
-            if not self._was_committed(batch):
-                self._apply(batch)
-        except WarpError as error:
-            self.failed(error)
-            raise
-
-    def _apply(self, batch: Batch) -> None:
-        """The one transaction: rows, dead letters, counters, marker."""
-        own = self._tenure
-        cur = self._link.begin()
-        reached("tx_begin")
-        lines: list[Line] = []
-        try:
-            with translating(), cur:
-                tables = [changes.table for changes in batch.tables]
-                structure.hold(cur, self._meta, self._schema, tables)
-                for changes in batch.tables:
-                    self._move_rows(cur, changes)
-                reached("merge_done")
-                for changes in batch.tables:
-                    lines += self._record(cur, changes, batch.position)
-                for changes in sorted(batch.tables, key=lambda each: each.table.name):
-                    name = changes.table.name
-                    registry.count(
-                        cur, self._meta, self._schema, name, _counters(changes)
-                    )
-                store.advance_marker(
-                    cur, self._meta, self._schema, own.epoch, self._seq, batch.position
-                )
-                reached("marker_updated")
-        except BaseException:
-            self._link.rollback()
-            raise
-        reached("commit_sent")
-        try:
-            self._link.commit()
-        except CommitUnknown:
-            self._in_doubt = batch
-            if not self._was_committed(batch):
-                raise DestinationUnavailable(
-                    "the connection was lost before COMMIT; nothing was applied"
-                ) from None
-        else:
-            self._seq += 1
-        reached("commit_ok")
-        own.journal.noted(lines)
+    def applier(self) -> PostgresApplier:
+        return PostgresApplier(self._settings, self._tenure)
 
     def failed(self, error: Exception, table: Table | None = None) -> None:
         """For ``cwarp status``, by best effort: the error itself goes on its way."""
@@ -246,71 +233,12 @@ class PostgresDestination:
         self._told.append(error)
         try:
             with self._link.transaction() as cur:
-                store.log_error(
+                runs.log_error(
                     *(cur, self._meta, self._schema, type(error).__name__, message),
                     table=None if table is None else table.name,
                 )
         except WarpError:
             self._link.drop()
-
-    def _move_rows(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
-        own, table = self._tenure, changes.table
-        pending = table.name in own.letters
-        if any(batch.rows for batch in changes.upserts):
-            self._staging.load(cur, table, changes.upserts)
-            cur.execute(merge.merge(table))
-            if pending:
-                letters.resolve(cur, self._meta, table, merge.staged_keys(table))
-        if changes.deletes:
-            texts = (list(changes.deletes),)
-            cur.execute(merge.delete(table), texts)
-            if pending:
-                letters.resolve(cur, self._meta, table, merge.given_keys(table), texts)
-        if changes.unheld and pending:
-            texts = (list(changes.unheld),)
-            letters.resolve(cur, self._meta, table, letters.GIVEN, texts)
-
-    def _record(
-        self, cur: Cursor[TupleRow], changes: TableChanges, position: Position
-    ) -> list[Line]:
-        own, table = self._tenure, changes.table
-        rejects = [reject for batch in changes.upserts for reject in batch.rejects]
-        if rejects:
-            letters.add(cur, self._meta, table, rejects, position.cluster_time)
-            own.letters.add(table.name)
-        drift = [each for batch in changes.upserts for each in batch.drift]
-        lines = own.journal.due(table.name, drift)
-        for line in lines:
-            store.log_error(
-                cur,
-                self._meta,
-                self._schema,
-                "rescued",
-                line.message,
-                table=line.table,
-                count=line.count,
-            )
-        return lines
-
-    def _was_committed(self, batch: Batch) -> bool:
-        """Did an earlier call commit this very batch? Asks only when that is open.
-
-        The stored marker decides, once no backend is writing it any more. While it
-        cannot be read the doubt stays, and so does DestinationUnavailable.
-        """
-        doubtful = self._in_doubt
-        if doubtful is None:
-            return False
-        own = self._tenure
-        with self._link.transaction(lock_ms=_SETTLE_LOCK_MS) as cur:
-            marker = store.read_marker(cur, self._meta, self._schema, settled=True)
-        if marker is None or marker.epoch != own.epoch:
-            raise store.fenced(self._schema)
-        self._in_doubt = None
-        if marker.seq == self._seq:
-            return False
-        self._seq = marker.seq
-        return doubtful == batch
 
     # --- small things -----------------------------------------------------------
 
@@ -320,19 +248,30 @@ class PostgresDestination:
             raise DestinationError(f"schema {self._schema} is not open")
         return self._owned
 
+    def _link_aside(self) -> Link:
+        """A connection for one thing, which no new owner ends."""
+        return Link(self._settings, application_name("watch", self._schema))
+
+    @contextmanager
+    def _aside(self, *, read_only: bool = False) -> Iterator[Cursor[TupleRow]]:
+        """A transaction on a connection of its own, from any thread."""
+        link = self._link_aside()
+        try:
+            with link.transaction(read_only=read_only) as cur:
+                yield cur
+        finally:
+            link.drop()
+
     def _check_owner(self, cur: Cursor[TupleRow]) -> None:
         store.check_owner(cur, self._meta, self._schema, self._tenure.epoch)
 
-    def _record_end(self) -> None:
+    def _record_end(self, own: Tenure) -> None:
         try:
             with self._link.transaction() as cur:
-                store.end_run(cur, self._meta, self._run_id, self._run_status)
+                runs.end_run(cur, own.meta, self._run_id, self._run_status)
+                lease.release(cur, own.meta, own.schema, own.epoch)
         except WarpError:
             self._link.drop()
-
-
-def _instance() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _check_free(cur: Cursor[TupleRow], table: Table) -> None:
@@ -357,18 +296,3 @@ def _check_same_collection(known: Table, table: Table) -> None:
             f"{table.collection}",
             hint="give one of the two collections another table name",
         )
-
-
-def _counters(changes: TableChanges) -> registry.Counters:
-    """What is left of the events, after rows, deletes and rejects, was superseded."""
-    rows = sum(batch.rows for batch in changes.upserts)
-    rejected = sum(len(batch.rejects) for batch in changes.upserts)
-    applied = rows + len(changes.deletes)
-    return registry.Counters(
-        events=changes.events,
-        applied=applied,
-        deleted=len(changes.deletes),
-        superseded=max(0, changes.events - applied - rejected),
-        rejected=rejected,
-        rescued=sum(batch.rescued for batch in changes.upserts),
-    )

@@ -34,11 +34,9 @@ def check(link: Link, schema: str, meta: str) -> bool:
             _check_temporary(cur)
             for name in (schema, meta):
                 _check_schema(cur, name)
-            layout.check(cur, meta)
-            if layout.version(cur, meta) is None:
+            if layout.check(cur, meta) is None:
                 return False
-            marker = store.read_marker(cur, meta, schema)
-            return marker is not None and marker.position is not None
+            return store.has_position(cur, meta, schema)
     except DestinationUnavailable as error:
         raise PreconditionError(str(error), hint=error.hint) from error
 

@@ -27,6 +27,6 @@ def plan_of(table: Table) -> RowPlan:
     )
 
 
-def encoder_of(table: Table) -> BatchEncoder:
-    """An encoder of this table's rows."""
-    return BatchEncoder(plan_of(table))
+def encoder_of(table: Table, *, keep: bool = False) -> BatchEncoder:
+    """An encoder of this table's rows; with ``keep`` it keeps their documents."""
+    return BatchEncoder(plan_of(table), keep)

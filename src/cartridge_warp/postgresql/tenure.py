@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 
+from msgspec import Struct
+
+from cwarp_core import Reject
+
+from ..model import Batch
 from .journal import Journal
 
 
+class Doubt(Struct, frozen=True, eq=False):
+    """A batch whose COMMIT had no answer, and the rows it had refused."""
+
+    batch: Batch
+    refused: Mapping[str, Sequence[Reject]]
+
+
 class Tenure:
-    """One epoch of one schema, shared by the stream and its copiers. Any thread.
+    """One epoch of one schema, shared by its appliers and copiers. Any thread.
 
     meta: the metadata schema's name.  letters: tables that may have pending dead
     letters; a table is added before its first one can be seen, and never removed.
@@ -22,6 +35,53 @@ class Tenure:
         self.journal = Journal()
         self._lock = threading.Lock()
         self._slots: set[int] = set()
+        self._seqs: dict[int, int] = {}
+        self._doubts: list[Doubt] = []
+
+    # --- lanes ------------------------------------------------------------------
+
+    def set_lanes(self, seqs: Mapping[int, int]) -> None:
+        """These are the lanes, each with the ``seq`` its marker has."""
+        with self._lock:
+            self._seqs = dict(seqs)
+            self._doubts = []
+
+    def seq(self, lane: int) -> int | None:
+        """What the lane's marker must stand at; None when there is no such lane."""
+        with self._lock:
+            return self._seqs.get(lane)
+
+    def moved(self, lanes: Sequence[int]) -> None:
+        """A batch of these lanes was committed."""
+        with self._lock:
+            self._move(lanes)
+
+    def doubt(self, doubt: Doubt) -> None:
+        """Was this committed? It has to be known before its lanes move again."""
+        with self._lock:
+            self._doubts.append(doubt)
+
+    def doubts(self, lanes: Sequence[int]) -> list[Doubt]:
+        """What is open about any of these lanes."""
+        with self._lock:
+            return [
+                each
+                for each in self._doubts
+                if not set(lanes).isdisjoint(each.batch.lanes)
+            ]
+
+    def settled(self, doubt: Doubt, *, committed: bool) -> None:
+        """Its outcome is known now."""
+        with self._lock:
+            self._doubts.remove(doubt)
+            if committed:
+                self._move(doubt.batch.lanes)
+
+    def _move(self, lanes: Sequence[int]) -> None:
+        for lane in lanes:
+            self._seqs[lane] += 1
+
+    # --- copiers ----------------------------------------------------------------
 
     def take_slot(self) -> int:
         """The lowest free copier number.

@@ -1,0 +1,132 @@
+-- Layout 1 of the metadata; every name is qualified by the metadata schema.
+
+CREATE TABLE {meta}.layout (
+    version integer NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO {meta}.layout (version) VALUES (1);
+
+-- Where a schema stands, and who may write it: one row a lane. cluster_time: seconds
+-- << 32 | increment, unsigned; from 2038 on it is more than a bigint holds.
+CREATE TABLE {meta}.sync_markers (
+    schema_name text NOT NULL,
+    lane integer NOT NULL DEFAULT 0,
+    epoch bigint NOT NULL,
+    seq bigint NOT NULL DEFAULT 0,
+    resume_token bytea,
+    cluster_time numeric(20),
+    wall_time timestamptz,
+    replica_set_id text NOT NULL,
+    source_version text NOT NULL,
+    database text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema_name, lane)
+);
+
+-- The ranges of _id a table is first copied by. Bounds: lower inside, upper outside.
+-- worker: the copier's slot in the owner's process; backend: what it copies with.
+CREATE TABLE {meta}.snapshot_chunks (
+    chunk_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    lower bytea,
+    upper bytea,
+    state text NOT NULL DEFAULT 'pending'
+        CHECK (state IN ('pending', 'copying', 'done')),
+    epoch bigint,
+    worker integer,
+    backend_pid integer,
+    backend_start timestamptz,
+    documents bigint NOT NULL DEFAULT 0,
+    rows bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    claimed_at timestamptz,
+    done_at timestamptz
+);
+CREATE INDEX snapshot_chunks_by_table
+    ON {meta}.snapshot_chunks (schema_name, table_name, state, chunk_id);
+
+-- Counters of a table, moved in the data's transactions. Of its change events:
+-- events = applied + superseded + rejected (those not of the copy).
+CREATE TABLE {meta}.table_state (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    planned boolean NOT NULL DEFAULT false,
+    copied bigint NOT NULL DEFAULT 0,
+    events bigint NOT NULL DEFAULT 0,
+    applied bigint NOT NULL DEFAULT 0,
+    deleted bigint NOT NULL DEFAULT 0,
+    superseded bigint NOT NULL DEFAULT 0,
+    rejected bigint NOT NULL DEFAULT 0,
+    rescued bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema_name, table_name)
+);
+
+-- Every structure a table has had. definition: the whole table as JSON.
+CREATE TABLE {meta}.schema_registry (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    version integer NOT NULL,
+    definition jsonb NOT NULL,
+    sha256 text NOT NULL,
+    change jsonb NOT NULL,
+    ddl text NOT NULL,
+    safety text NOT NULL,
+    status text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema_name, table_name, version)
+);
+
+CREATE TABLE {meta}.sync_runs (
+    run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    instance text NOT NULL,
+    epoch bigint NOT NULL,
+    status text NOT NULL DEFAULT 'running',
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz
+);
+CREATE INDEX sync_runs_by_schema ON {meta}.sync_runs (schema_name, run_id);
+
+-- What went wrong, without any value of a document.
+CREATE TABLE {meta}.error_log (
+    error_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    table_name text,
+    kind text NOT NULL,
+    sqlstate text,
+    message text NOT NULL,
+    count bigint NOT NULL DEFAULT 1,
+    logged_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX error_log_by_schema ON {meta}.error_log (schema_name, error_id);
+
+-- Documents that became no row, whole. fingerprint: SHA-256 of the key text, or of the
+-- document where no key can be read, so that a replay never doubles an entry.
+CREATE TABLE {meta}.dead_letter_queue (
+    letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    collection text NOT NULL,
+    key text,
+    reason text NOT NULL,
+    column_name text,
+    byte_offset integer,
+    sqlstate text,
+    raw bytea NOT NULL,
+    fingerprint bytea NOT NULL,
+    cluster_time numeric(20),
+    first_seen timestamptz NOT NULL DEFAULT now(),
+    last_seen timestamptz NOT NULL DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 1,
+    state text NOT NULL DEFAULT 'pending'
+        CHECK (state IN ('pending', 'resolved', 'discarded')),
+    UNIQUE (schema_name, table_name, reason, fingerprint)
+);
+CREATE INDEX dead_letter_queue_pending
+    ON {meta}.dead_letter_queue (schema_name, table_name, md5(key))
+    WHERE state = 'pending';
+REVOKE ALL ON {meta}.dead_letter_queue FROM PUBLIC;
