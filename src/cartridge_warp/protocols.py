@@ -156,13 +156,13 @@ class Copier(Protocol):
         """
 
     def commit(
-        self, *, read_until: ClusterTime, split_at: bytes | None = None
+        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
     ) -> Chunk | None:
         """Commit rows, dead letters, counters and ``done`` together.
 
-        read_until: no row is newer.  split_at: the chunk ends before this ``_id``
-        element, and the rest of its range becomes a new pending chunk, which is
-        returned. Raises Fenced when the schema or the chunk has another owner by now,
+        read_until: no row is newer than it, or the read time.  split_at: the chunk
+        ends before this ``_id`` element, and the rest of its range becomes a new
+        pending chunk, which is returned. Raises Fenced when the schema or the chunk has another owner by now,
         RowsRefused and DestinationUnavailable (nothing was kept; ``abort``, then claim
         again), OutcomeUnknown, DestinationError. After any of them comes ``abort``.
         """
