@@ -140,7 +140,7 @@ class Stream:
                 index += 1
             else:
                 self._submit()
-        batcher.reply_used_up(arrival.token, events=len(events))
+        batcher.reply_used_up(arrival.token, settled=arrival.settled)
         if arrival.token is not None:
             self._reached = self._feed.position_of(arrival.token)
             self._settled = batcher.settled
