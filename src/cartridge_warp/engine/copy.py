@@ -187,6 +187,7 @@ class Copy:
         rest: Chunk | None,
     ) -> None:
         """A worker has committed its chunk."""
+        shape.read(read_until)
         with self._changed:
             chunks = self._maps[shape.collection]
             chunks.done(chunk, read_time, read_until, rest)

@@ -77,6 +77,7 @@ class Lanes:
         self._stop = line.stop.child()
         self._newest = max(positions, key=lambda each: each.cluster_time)
         self._committed_at = [line.clock()] * len(positions)
+        self._joint = False
         self._lanes = [
             _Lane(number, line, tables, copy, self, news)
             for number in range(len(positions))
@@ -109,7 +110,13 @@ class Lanes:
 
     @property
     def free(self) -> bool:
-        """Every lane could begin with another part at once."""
+        """Every lane could begin with another part at once.
+
+        Behind one that moves all of them nobody may begin before it is committed: it
+        has keys of every lane.
+        """
+        if self._joint and not self.settled:
+            return False
         return all(lane.free for lane in self._lanes)
 
     @property
@@ -134,6 +141,7 @@ class Lanes:
                     lane.hand(_part(pending, position, mine, (number,)), self._newest)
                     self._committed_at[number] = now
             self._newest = position
+            self._joint = False
 
     def together(self, pending: Pending, position: Position) -> None:
         """Let one transaction move every lane. Only when ``settled``."""
@@ -143,6 +151,7 @@ class Lanes:
             self._lanes[0].hand(part, self._newest)
             self._committed_at = [self._line.clock()] * len(self._lanes)
             self._newest = position
+            self._joint = True
 
     def _split(
         self, collections: Mapping[str, CollectionChanges]

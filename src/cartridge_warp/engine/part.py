@@ -138,9 +138,13 @@ def _lookup(
     while first < len(keys):
         some = keys[first : first + shape.lookup_keys]
         first += len(some)
-        read = partial(line.source.lookup, shape.collection, some, after)
+        # Another member may be behind the one that was read before.
+        least = max(after, shape.read_until)
+        read = partial(line.source.lookup, shape.collection, some, least)
         # A list, so that a retry never gives a document twice.
         found = line.retry(lambda: list(read()))  # noqa: B023  called at once
+        for reply in found:
+            shape.read(reply.operation_time)
         shape.looked_up(found, line.schema.stream_batch_bytes)
         yield from found
 
@@ -165,17 +169,27 @@ class Slice:
     def take(self, events: Sequence[ChangeEvent]) -> list[bytes]:
         """Take events; returns the ids whose documents have to be looked up.
 
-        While rows of the copy may be newer than an event, the document that came with
-        it is not used either: a row never goes back to an older state.
+        Where the row may be newer than its event, the document that came with it is
+        not used either: a row never goes back to an older state. For an insert that is
+        the copy's work alone. Behind a look-up its document was deleted first.
         """
         unknown: list[bytes] = []
         for event in events:
-            deleted = event.operation == "delete"
-            if event.has_document and not deleted and not self.overlaps:
+            if event.operation == "delete":
+                if (key := event.key) is not None:
+                    self._deleted.append(key)
+            elif event.has_document and self._is_newest(event):
                 self._documents.append(event)
             elif (key := event.key) is not None:
-                (self._deleted if deleted else unknown).append(key)
+                unknown.append(key)
         return unknown
+
+    def _is_newest(self, event: ChangeEvent) -> bool:
+        if self.overlaps:
+            return False
+        return (
+            event.operation == "insert" or event.cluster_time > self._shape.read_until
+        )
 
     def close(self) -> int:
         """No more comes into this slice: the number of its events."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection, Sequence
 
 from cwarp_core import EncodedBatch, Reply, key_encoding
 
 from ..errors import LockTimeout, MisfitError, StructureRefused
-from ..model import SchemaChange, Table
+from ..model import ClusterTime, SchemaChange, Table
 from ..schema.evolve import evolve
 from .line import Line
 
@@ -37,13 +38,17 @@ class Shape:
     table: the newest version.  wanted: somebody is about to change the table, and who
     holds a transaction on it should end that soon.  lookup_keys: ids whose documents
     may be looked up at once, so that they fit memory whatever their size.
+    read_until: no row is newer than this, or than its last event; rows that were read
+    may be newer than the position. known: such a time for the rows that are there.
     """
 
-    def __init__(self, line: Line, table: Table) -> None:
+    def __init__(self, line: Line, table: Table, known: ClusterTime = 0) -> None:
         self._line = line
         self.table = table
         self.wanted = False
         self.lookup_keys = _FIRST_LOOKUP
+        self.read_until = known
+        self._reading = threading.Lock()
         self._not_before = 0.0
         self._owed: frozenset[str] = frozenset()
         self._key_refused = False
@@ -51,6 +56,11 @@ class Shape:
     @property
     def collection(self) -> str:
         return self.table.collection
+
+    def read(self, until: ClusterTime) -> None:
+        """Rows that will be stored may be as new as this. Before they are."""
+        with self._reading:
+            self.read_until = max(self.read_until, until)
 
     def looked_up(self, found: Sequence[Reply], most: int) -> None:
         """Learn how large documents are; ``most``: bytes wanted at once."""

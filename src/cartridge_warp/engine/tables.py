@@ -52,6 +52,8 @@ class Tables:
             for state in line.retry(line.destination.tables)
         }
         self._names = {state.table.name for state in states.values()}
+        # Whoever owned the schema before has read nothing newer than this.
+        newest = line.retry(line.source.newest_time) if states else 0
         listed = [
             each
             for each in line.retry(line.source.discover)
@@ -64,7 +66,7 @@ class Tables:
         for name in dict.fromkeys([*sizes, *kept]):
             state = states.get(name)
             if state is not None:
-                shape = self._add(state.table)
+                shape = self._add(state.table, newest)
                 if state.pending_letters:
                     waiting = partial(line.destination.waiting_keys, state.table)
                     shape.make_up(line.retry(waiting))
@@ -143,8 +145,8 @@ class Tables:
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
         return False
 
-    def _add(self, table: Table) -> Shape:
-        shape = self._shapes[table.collection] = Shape(self._line, table)
+    def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
+        shape = self._shapes[table.collection] = Shape(self._line, table, known)
         self._names.add(table.name)
         return shape
 
