@@ -36,7 +36,6 @@ from .connection import Link, application_name
 from .copier import PostgresCopier
 from .instance import Instance
 from .rowplan import encoder_of
-from .staging import Staging
 from .tenure import Tenure
 
 #: How long a structure change may keep readers of the table waiting.
@@ -58,7 +57,6 @@ class PostgresDestination:
         self._database = schema.database
         self._link = Link(settings, application_name("structure", schema.name))
         self._lease = Link(settings, application_name("lease", schema.name))
-        self._staging = Staging()
         self._instance = Instance.of_this_process()
         self._owned: Tenure | None = None
         self._run_id = 0
@@ -189,7 +187,7 @@ class PostgresDestination:
                 cur, self._meta, after, steps, statement.as_string(cur), safety
             )
             if rewrites and table.name in self._tenure.letters:
-                structure.readmit(cur, self._meta, after, self._staging)
+                structure.readmit(cur, self._meta, after)
             self._check_owner(cur)
         reached("ddl_after")
         return after
