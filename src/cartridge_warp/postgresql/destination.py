@@ -77,9 +77,9 @@ class PostgresDestination:
         meta, schema = self._meta, self._schema
         with self._aside() as cur:
             layout.ensure(cur, meta)
-            layout.create_schema(cur, schema)
             store.check_source(cur, meta, schema, self._database, identity)
             self._check_lease(cur)
+            layout.create_schema(cur, schema)
             lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
             found = store.take_ownership(cur, meta, schema, self._database, identity)
             lease.take(cur, meta, schema, self._instance.text, found.epoch)

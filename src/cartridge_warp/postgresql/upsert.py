@@ -20,7 +20,7 @@ from .staging import Staging
 
 #: Up to so many cells, rows are sent as parameters of one INSERT, which saves making a
 #: staging table and two round trips; with more, the parameters cost more than these.
-_DIRECT_CELLS = 2_000
+_DIRECT_CELLS = 1_000
 
 _COUNT = struct.Struct("!h")
 _SIZE = struct.Struct("!i")
