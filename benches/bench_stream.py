@@ -1,48 +1,64 @@
-"""A backlog of changes drained, beside ``watch()`` with dicts."""
+"""A backlog of changes drained beside its floors, and the latency of a change."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
 import bson
 import psycopg
 from bson.raw_bson import RawBSONDocument
+from psycopg import sql
 from pymongo import MongoClient, UpdateOne
 
 from cartridge_warp import embedded, memory
 from cartridge_warp.config import SchemaSettings, SourceSettings
-from cartridge_warp.model import Position
+from cartridge_warp.model import Position, Table
 from cartridge_warp.mongodb.source import MongoSource
-from cwarp_core import parse_events
+from cartridge_warp.postgresql import ddl, merge
+from cartridge_warp.postgresql.rowplan import plan_of
+from cartridge_warp.postgresql.staging import Staging
+from cwarp_core import BatchEncoder, EncodedBatch, Reply, parse_events
 
 from . import data, meter
+from .bench_encode import table_of
 from .meter import Cost, Report, Servers
 
 DOCUMENTS = 60_000
 _BATCH = 1_000
 _DATABASE = "bench"
 _COLLECTION = "orders"
+#: Lanes of the second drain, and of its twin.
+_LANES = 2
+#: Changes a second whose latency is measured, and for how many seconds.
+_RATE = 1_000
+_SECONDS = 15
+_IDLE_SECONDS = 15
 
 
 def run(documents: int = DOCUMENTS) -> Report:
-    """``documents`` inserts and as many updates."""
+    """``documents`` inserts and as many updates; then a thousand updates a second."""
     memory.settle()
     with meter.servers() as running, MongoClient[Any](running.mongod.uri) as client:
         source = _source(running)
-        made = data.documents("medium", documents + 1)
+        made = data.many("medium", documents + 1)
         collection = client[_DATABASE][_COLLECTION]
         collection.insert_one(RawBSONDocument(next(made)))
-        meter.sync(running, _DATABASE, "bench")
+        for lanes in (1, _LANES):
+            _sync(running, lanes)
         inserts_after = source.position_now()
         while batch := [RawBSONDocument(each) for each in islice(made, _BATCH)]:
             collection.insert_many(batch)
         updates_after = source.position_now()
         _update(collection, documents)
-        drain = meter.sync(running, _DATABASE, "bench")
-        start = min(meter.sync(running, _DATABASE, "bench") for _ in range(2))
-        _expect(running, documents)
+        drain = _sync(running, 1)
+        wide = _sync(running, _LANES)
+        start = min(_sync(running, 1) for _ in range(2))
+        for lanes in (1, _LANES):
+            _expect(running, _schema(lanes), documents)
 
         def here(work: Callable[[], None]) -> Cost:
             return meter.here(running, work)
@@ -62,8 +78,112 @@ def run(documents: int = DOCUMENTS) -> Report:
             "look up": read(updates_after, parse=True, look_up=True),
             "watch updates": watch(updates_after, "updateLookup"),
         }
+        table, payloads = _encoded(documents)
+        for lanes in (1, _LANES):
+            costs[f"merge {lanes}"] = _merged(running, table, payloads, lanes)
         source.close()
-    return _report(documents, drain, start, costs)
+        with meter.following(running, _DATABASE, _schema(1)) as cpu:
+            latencies = _latencies(running, collection, documents)
+            before = cpu()
+            time.sleep(_IDLE_SECONDS)
+            idle = (cpu() - before) / _IDLE_SECONDS
+    return _report(documents, drain, wide, start, costs, latencies, idle)
+
+
+def _schema(lanes: int) -> str:
+    return f"bench_{lanes}"
+
+
+def _sync(running: Servers, lanes: int) -> Cost:
+    return meter.sync(
+        running,
+        _DATABASE,
+        _schema(lanes),
+        global_max_parallel_streams=str(lanes),
+    )
+
+
+def _encoded(documents: int) -> tuple[Table, list[EncodedBatch]]:
+    """The table, and its rows in batches: twice the same, as inserts and updates."""
+    made = data.many("medium", documents)
+    table: Table | None = None
+    payloads = []
+    while batch := list(islice(made, _BATCH)):
+        reply = Reply.of_documents(batch)
+        if table is None:
+            table = table_of([reply], "twin", _COLLECTION)
+            encoder = BatchEncoder(plan_of(table))
+        encoder.add_reply(reply, 1 << 32)
+        payloads.append(encoder.take())
+    if table is None:
+        raise SystemExit("at least one document is needed")
+    return table, payloads
+
+
+def _merged(
+    running: Servers, table: Table, payloads: list[EncodedBatch], lanes: int
+) -> Cost:
+    """The floor of applying: rows encoded before, staged, merged and committed."""
+    name = sql.Identifier(table.schema)
+    with psycopg.connect(running.postgres.uri) as conn:
+        conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
+        conn.execute(sql.SQL("CREATE SCHEMA {}").format(name))
+        conn.execute(ddl.create_table(table))
+    with psycopg.connect(running.postgres.uri, autocommit=True) as conn:
+        conn.execute("CHECKPOINT")
+
+    def part(lane: int) -> None:
+        with psycopg.connect(running.postgres.uri) as conn:
+            staging = Staging()
+            for payload in payloads[lane::lanes]:
+                with conn.transaction(), conn.cursor() as cur:
+                    staging.load(cur, table, [payload])
+                    cur.execute(merge.merge(table))
+
+    def work() -> None:
+        with ThreadPoolExecutor(lanes) as pool:
+            for _ in ("inserts", "updates"):
+                list(pool.map(part, range(lanes)))
+
+    return meter.here(running, work)
+
+
+def _latencies(running: Servers, collection: Any, documents: int) -> list[float]:
+    """Seconds from before each update is sent until its row's COMMIT, sorted.
+
+    Both clocks are this machine's; PostgreSQL keeps the time of each commit.
+    """
+    number = min(_RATE * _SECONDS, documents)
+    sent: dict[str, float] = {}
+    _settle(running, collection, -1)
+    begin = time.perf_counter()
+    for index in range(1, number + 1):
+        while time.perf_counter() - begin < index / _RATE:
+            time.sleep(0.0002)
+        key = data.object_id(index)
+        sent[str(key)] = time.time()
+        collection.update_one({"_id": key}, {"$set": {"status": "seen"}})
+    _settle(running, collection, -2)
+    query = sql.SQL(
+        "SELECT _id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8"
+        " FROM {} WHERE status = 'seen'"
+    ).format(sql.Identifier(_schema(1), _COLLECTION))
+    with psycopg.connect(running.postgres.uri) as conn:
+        committed = dict(conn.execute(query).fetchall())
+    if len(committed) != number:
+        raise SystemExit(f"{len(committed):,} of {number:,} changes arrived")
+    return sorted(committed[key] - sent[key] for key in sent)
+
+
+def _settle(running: Servers, collection: Any, mark: int) -> None:
+    """Wait until a change made now has arrived."""
+    collection.update_one({"_id": data.object_id(0)}, {"$set": {"priority": mark}})
+    query = sql.SQL("SELECT count(*) FROM {} WHERE priority = {}").format(
+        sql.Identifier(_schema(1), _COLLECTION), mark
+    )
+    with psycopg.connect(running.postgres.uri, autocommit=True) as conn:
+        while conn.execute(query).fetchone() != (1,):
+            time.sleep(0.05)
 
 
 def _source(running: Servers) -> MongoSource:
@@ -86,12 +206,15 @@ def _update(collection: Any, documents: int) -> None:
         )
 
 
-def _expect(running: Servers, documents: int) -> None:
-    query = "SELECT count(*), count(*) FILTER (WHERE status = 'closed' AND"
+def _expect(running: Servers, schema: str, documents: int) -> None:
+    query = sql.SQL(
+        "SELECT count(*), count(*) FILTER (WHERE status = 'closed' AND priority >= 10)"
+        " FROM {}"
+    ).format(sql.Identifier(schema, _COLLECTION))
     with psycopg.connect(running.postgres.uri) as conn:
-        row = conn.execute(query + " priority >= 10) FROM bench.orders").fetchone()
+        row = conn.execute(query).fetchone()
     if row != (documents + 1, documents):
-        raise SystemExit(f"bench.orders: {row}, not {documents:,} changed rows")
+        raise SystemExit(f"{schema}: {row}, not {documents:,} changed rows")
 
 
 def _read(
@@ -132,23 +255,45 @@ def _watch(
                 raise SystemExit("a change without its document")
 
 
-def _report(number: int, drain: Cost, start: Cost, costs: dict[str, Cost]) -> Report:
+def _report(
+    number: int,
+    drain: Cost,
+    wide: Cost,
+    start: Cost,
+    costs: dict[str, Cost],
+    latencies: list[float],
+    idle: float,
+) -> Report:
+    both = 2 * number
+
     def each(name: str) -> float:
         return costs[name].client / number * 1e6
 
-    both = 2 * number
+    def floor(lanes: int) -> float:
+        """Changes a second of the slower of the two halves, each alone."""
+        reading = costs["raw inserts"].wall + costs["look up"].wall
+        return both / max(reading, costs[f"merge {lanes}"].wall)
+
     ours = meter.beyond(drain.client, start.client) / both * 1e6
+    rates = {
+        lanes: both / meter.beyond(cost.wall, start.wall)
+        for lanes, cost in ((1, drain), (_LANES, wide))
+    }
     watched = (each("watch inserts") + each("watch updates")) / 2
     reading = (each("read inserts") + each("look up")) / 2
-    rate = both / meter.beyond(drain.wall, start.wall)
+    middle = latencies[len(latencies) // 2] * 1e3
+    late = latencies[len(latencies) * 99 // 100] * 1e3
+    wide_name = f"changes/s, whole pipeline of {_LANES} lanes / the slower floor"
     ratios = {
-        "inserts: watch() dicts / ours, reading": each("watch inserts")
-        / each("read inserts"),
-        "updates: watch() dicts / ours, reading and look-up": each("watch updates")
-        / each("look up"),
         "both: watch() dicts / ours, reading": watched / reading,
         "both: watch() dicts / our whole pipeline": watched / ours,
-        "changes/s, whole pipeline": rate,
+        "changes/s, whole pipeline / the slower floor": rates[1] / floor(1),
+        wide_name: rates[_LANES] / floor(_LANES),
+        "changes/s, whole pipeline": rates[1],
+        f"changes/s, whole pipeline of {_LANES} lanes": rates[_LANES],
+        f"latency at {_RATE:,} changes/s, p50, ms": middle,
+        f"latency at {_RATE:,} changes/s, p99, ms": late,
+        "idle CPU, per cent": 100 * idle,
     }
     names = {
         "raw inserts": "inserts: raw replies alone",
@@ -160,21 +305,33 @@ def _report(number: int, drain: Cost, start: Cost, costs: dict[str, Cost]) -> Re
         "watch updates": "updates: watch(updateLookup), dicts",
     }
     rows = [_row("start-up alone", 0, start, start.client)]
-    rows.append(_row("whole pipeline (ours)", both, drain, drain.client - start.client))
+    for lanes, cost in ((1, drain), (_LANES, wide)):
+        what = f"whole pipeline (ours), lanes: {lanes}"
+        rows.append(_row(what, both, cost, cost.client - start.client))
+    rows += [
+        _row(f"merge alone, lanes: {lanes}", both, costs[f"merge {lanes}"], 0.0)
+        for lanes in (1, _LANES)
+    ]
     rows += [
         _row(what, number, costs[name], costs[name].client)
         for name, what in names.items()
     ]
     goal = ratios["both: watch() dicts / ours, reading"]
-    judged = meter.judged(goal, "at least 15", goal >= 15)
+    share = max(
+        ratios["changes/s, whole pipeline / the slower floor"], ratios[wide_name]
+    )
     return Report(
         "stream",
         [
             f"{number:,} inserts, then one update of each, of medium documents (1 KB);"
             " the backlog is drained by `cartridge_warp sync --once`.",
             "The pipeline's CPU per change is without its start-up (first row); it"
-            " writes to PostgreSQL and commits, where every other row only reads.",
-            "Reading for both means: every change with its whole document.",
+            " writes to PostgreSQL and commits, where reading only reads.",
+            "Merge alone: the same rows, encoded before, in batches of"
+            f" {_BATCH:,}: COPY to staging, merge, COMMIT. The slower floor: that, or"
+            " reading alone (raw inserts, updates looked up).",
+            f"Latency: {_RATE:,} updates a second, from before each is sent until the"
+            " COMMIT of its row as PostgreSQL keeps it.",
         ],
         (
             *("what", "changes", "wall s", "changes/s", "client CPU s"),
@@ -184,11 +341,17 @@ def _report(number: int, drain: Cost, start: Cost, costs: dict[str, Cost]) -> Re
         ratios,
         [
             f"Reading costs watch() with dicts {goal:.1f} times our client CPU;"
-            f" {judged}.",
+            f" {meter.judged(goal, 'at least 15', goal >= 15)}.",
             f"Our whole pipeline, up to the commit in PostgreSQL, takes"
             f" {ours:.1f} us a change; watch() with dicts {watched:.1f} for reading"
             " alone.",
-            f"Drained at {rate:,.0f} changes/s on this machine.",
+            f"The whole pipeline reaches {share:.2f} of its slower floor;"
+            f" {meter.judged(share, 'at least 0.9', share >= 0.9)}.",
+            f"Latency p50 {middle:.1f} ms"
+            f" ({meter.judged(middle, 'under 10', middle < 10)}),"
+            f" p99 {late:.1f} ms ({meter.judged(late, 'under 50', late < 50)}).",
+            f"Idle, our process takes {100 * idle:.2f} % of a core;"
+            f" {meter.judged(idle, 'under 1 %', idle < 0.01)}.",
         ],
     )
 

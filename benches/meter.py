@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +65,11 @@ class Cost(NamedTuple):
 @contextmanager
 def servers() -> Iterator[Servers]:
     """A mongod and a PostgreSQL of our own, durable as in production."""
-    settings = ("-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB")
+    settings = (
+        *("-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB"),
+        # For the latency of a change: when did its row's transaction commit?
+        *("-c", "track_commit_timestamp=on"),
+    )
     with (
         embedded.mongod(own=True) as mongod,
         embedded.postgres(own=True, extra_args=settings) as postgres,
@@ -93,18 +97,14 @@ def here(running: Servers, work: Callable[[], object]) -> Cost:
     return Cost(wall, cpu, *_since(running, before))
 
 
-def sync(running: Servers, database: str, schema: str) -> Cost:
-    """What ``cartridge_warp sync --once`` costs, start-up included."""
-    command = [
-        *(sys.executable, "-m", "cartridge_warp", "sync"),
-        embedded.with_database(running.mongod.uri, database),
-        running.postgres.uri,
-        *("--schema", schema, "--once", "--progress", "none"),
-        *("--log-level", "warning", "--metrics-port", "0", "--health-port", "0"),
-    ]
+def sync(running: Servers, database: str, schema: str, **settings: str) -> Cost:
+    """What ``cartridge_warp sync --once`` costs, start-up included.
+
+    settings: more of them, as the environment has them.
+    """
     before = _server_cpu(running)
     wall = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    child = _start(running, database, schema, settings, "--once")
     peak = float("nan")
     while True:
         # Not ru_maxrss: exec hands a child its parent's peak, and ours is large.
@@ -119,6 +119,46 @@ def sync(running: Servers, database: str, schema: str) -> Cost:
         raise SystemExit(f"sync ended with exit code {child.returncode}")
     cpu = usage.ru_utime + usage.ru_stime
     return Cost(wall, cpu, *_since(running, before), peak)
+
+
+@contextmanager
+def following(
+    running: Servers, database: str, schema: str, **settings: str
+) -> Iterator[Callable[[], float]]:
+    """A ``cartridge_warp sync`` that follows the stream; gives its CPU seconds."""
+    child = _start(running, database, schema, settings)
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def cpu() -> float:
+        stat = (_PROC / str(child.pid) / "stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, stat[11:13])) / ticks
+
+    try:
+        yield cpu
+    finally:
+        child.terminate()
+        if child.wait(30):
+            raise SystemExit(f"sync ended with exit code {child.returncode}")
+
+
+def _start(
+    running: Servers,
+    database: str,
+    schema: str,
+    settings: Mapping[str, str],
+    *options: str,
+) -> subprocess.Popen[bytes]:
+    command = [
+        *(sys.executable, "-m", "cartridge_warp", "sync"),
+        embedded.with_database(running.mongod.uri, database),
+        running.postgres.uri,
+        *("--schema", schema, *options, "--progress", "none"),
+        *("--log-level", "warning", "--metrics-port", "0", "--health-port", "0"),
+    ]
+    ours = {f"CARTRIDGE_WARP_{name.upper()}": text for name, text in settings.items()}
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env={**os.environ, **ours}
+    )
 
 
 def start_up(running: Servers, database: str) -> Cost:

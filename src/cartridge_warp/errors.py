@@ -88,6 +88,14 @@ class RowsRefused(DestinationError):
     """
 
 
+class MisfitError(WarpError):
+    """A value does not fit its column, and ``on_misfit: fail`` ends the work there."""
+
+
+class OutcomeUnknown(DestinationError):
+    """A COMMIT's answer was lost, and what is stored could not be read since."""
+
+
 class Owned(DestinationError):
     """Another process owns the schema and is alive; wait, and ask again."""
 

@@ -27,7 +27,7 @@ HEARTBEAT_SECONDS = 30.0
 #: Behind the source and without a commit for this long: not ready, however alive.
 STUCK_SECONDS = 60.0
 
-_ACTIVE = frozenset({Phase.STARTING, Phase.COPYING, Phase.STREAMING})
+_ACTIVE = frozenset({Phase.STARTING, Phase.STANDBY, Phase.COPYING, Phase.STREAMING})
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -139,6 +139,8 @@ def not_ready(schema: SchemaView, now: float) -> str:
     """Why this schema's rows are not being kept up to date; "" when they are."""
     if schema.phase is Phase.FAILED:
         return "failed"
+    if schema.phase is Phase.STANDBY:
+        return "standing by: another process owns the schema"
     if schema.phase not in _ACTIVE:
         return ""
     if not schema.connected:

@@ -112,7 +112,8 @@ class Chunk(Struct, frozen=True):
     """A chunk of a table's snapshot as the destination stores it.
 
     state: "pending", "copying" or "done".  documents: read so far, rejects included.
-    read_time: what was committed up to here is in its rows; 0 until it is done.
+    read_time: what was committed up to here is in its rows; read_until: nothing newer
+    is. Both 0 until it is done.
     """
 
     chunk_id: int
@@ -120,6 +121,7 @@ class Chunk(Struct, frozen=True):
     state: str = "pending"
     documents: int = 0
     read_time: ClusterTime = 0
+    read_until: ClusterTime = 0
 
 
 class TableState(Struct, frozen=True):

@@ -155,15 +155,16 @@ class Copier(Protocol):
         too now. Raises RowsRefused otherwise, here or in ``commit``.
         """
 
-    def commit(self, *, split_at: bytes | None = None) -> Chunk | None:
+    def commit(
+        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
+    ) -> Chunk | None:
         """Commit rows, dead letters, counters and ``done`` together.
 
-        With ``split_at`` the chunk ends before that ``_id`` element, and the rest of
-        its range becomes a new pending chunk, which is returned. Raises Fenced when the
-        schema or the chunk has another owner by now, RowsRefused and
-        DestinationUnavailable (nothing was kept; ``abort``, then claim again),
-        DestinationError (also when the outcome of COMMIT cannot be learnt). After any
-        of them comes ``abort``.
+        read_until: no row is newer than it, or the read time.  split_at: the chunk
+        ends before this ``_id`` element, and the rest of its range becomes a new
+        pending chunk, which is returned. Raises Fenced when the schema or the chunk has another owner by now,
+        RowsRefused and DestinationUnavailable (nothing was kept; ``abort``, then claim
+        again), OutcomeUnknown, DestinationError. After any of them comes ``abort``.
         """
 
     def abort(self) -> None:

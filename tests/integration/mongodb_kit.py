@@ -10,6 +10,7 @@ import bson
 from pymongo import MongoClient
 
 from cartridge_warp.config import SchemaSettings, SourceSettings
+from cartridge_warp.model import ChunkRange
 from cartridge_warp.mongodb.changes import MongoChanges
 from cartridge_warp.mongodb.source import MongoSource
 from cwarp_core import ChangeEvent, Reply, parse_events
@@ -26,6 +27,17 @@ def make(uri: str, database: str, **settings: Any) -> MongoSource:
         SourceSettings(connection_string=uri, **settings),
         SchemaSettings(name="test", database=database),
     )
+
+
+#: Every ``_id``.
+EVERYTHING = ChunkRange(None, None)
+
+
+def reading(
+    source: MongoSource, collection: str, chunk: ChunkRange = EVERYTHING
+) -> Iterator[Reply]:
+    """A chunk, at the time of this call or later; nothing is sent for it yet."""
+    return source.snapshot(collection, chunk, source.newest_time())
 
 
 def ids(replies: Iterable[Reply]) -> list[bytes | None]:

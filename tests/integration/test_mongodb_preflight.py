@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from cartridge_warp import embedded
 from cartridge_warp.errors import ConfigError, PreconditionError
-from mongodb_kit import Client, failing, make
+from mongodb_kit import Client, failing, make, reading
 
 Mongo = Database[dict[str, Any]]
 
@@ -129,7 +129,7 @@ def test_the_read_preference_is_sent(
     mongo_db.c.insert_many([{"_id": number} for number in range(2000)])
     source = make(mongo_uri, mongo_db.name, read_preference=preference)
     (chunk,) = source.plan_chunks("c")
-    assert sum(map(len, source.snapshot("c", chunk))) == 2000
+    assert sum(map(len, reading(source, "c", chunk))) == 2000
     source.close()
 
 

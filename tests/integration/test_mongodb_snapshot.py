@@ -18,7 +18,17 @@ from cartridge_warp.errors import SourceError, SourceUnavailable
 from cartridge_warp.model import ChunkRange
 from cartridge_warp.mongodb import snapshot
 from cartridge_warp.mongodb.source import MongoSource
-from mongodb_kit import Client, cursors, documents, element, failing, ids, make
+from mongodb_kit import (
+    EVERYTHING,
+    Client,
+    cursors,
+    documents,
+    element,
+    failing,
+    ids,
+    make,
+    reading,
+)
 
 Mongo = Database[dict[str, Any]]
 
@@ -63,7 +73,7 @@ def source(mongo_db: Mongo, mongo_uri: str) -> Iterator[MongoSource]:
 
 
 def in_order(source: MongoSource, collection: str) -> list[bytes]:
-    whole = ids(source.snapshot(collection, ChunkRange(None, None)))
+    whole = ids(reading(source, collection))
     return [key for key in whole if key is not None]
 
 
@@ -84,12 +94,12 @@ def test_every_id_of_the_zoo_lies_in_exactly_one_chunk(
 
     # A chunk for each id: every id is once a lower and once an upper bound.
     edges = [None, *keys, None]
-    seen = [ids(source.snapshot("zoo", ChunkRange(*pair))) for pair in pairwise(edges)]
+    seen = [ids(reading(source, "zoo", ChunkRange(*pair))) for pair in pairwise(edges)]
     assert seen == [[], *([key] for key in keys)]
     # And each of them cuts the whole in two.
     for number, key in enumerate(keys):
-        assert ids(source.snapshot("zoo", ChunkRange(None, key))) == keys[:number]
-        assert ids(source.snapshot("zoo", ChunkRange(key, None))) == keys[number:]
+        assert ids(reading(source, "zoo", ChunkRange(None, key))) == keys[:number]
+        assert ids(reading(source, "zoo", ChunkRange(key, None))) == keys[number:]
 
 
 def test_the_plan_holds_every_id_once_whatever_its_type(
@@ -105,7 +115,7 @@ def test_the_plan_holds_every_id_once_whatever_its_type(
     assert plan[0].lower is None
     assert plan[-1].upper is None
     assert all(one.upper == two.lower for one, two in pairwise(plan))
-    parts = [ids(source.snapshot("mixed", chunk)) for chunk in plan]
+    parts = [ids(reading(source, "mixed", chunk)) for chunk in plan]
     assert [key for part in parts for key in part] == in_order(source, "mixed")
     assert min(map(len, parts)) > 50
 
@@ -116,7 +126,7 @@ def test_a_small_and_an_empty_collection_are_one_chunk(
     mongo_db.one.insert_one({})
     assert source.plan_chunks("one") == [ChunkRange(None, None)]
     assert source.plan_chunks("none") == [ChunkRange(None, None)]
-    assert ids(source.snapshot("none", ChunkRange(None, None))) == []
+    assert ids(reading(source, "none")) == []
     assert source.key_bounds("none") is None
 
 
@@ -133,7 +143,7 @@ def test_documents_arrive_untouched_and_in_batches_that_fit(
     large = [{"_id": n, "text": "x" * 2000} for n in range(3000)]
     mongo_db.c.insert_many([*large, {"_id": 3000, "text": "y" * 15_000_000}])
     source = make(mongo_uri, mongo_db.name, snapshot_batch_bytes=200_000)
-    replies = list(source.snapshot("c", ChunkRange(None, None)))
+    replies = list(reading(source, "c"))
     source.close()
     assert [each["_id"] for each in documents(replies)] == list(range(3001))
     assert bson.decode(replies[-1].document(len(replies[-1]) - 1)) == (
@@ -143,26 +153,24 @@ def test_documents_arrive_untouched_and_in_batches_that_fit(
     assert all(reply.operation_time for reply in replies)
 
 
-def test_a_chunk_is_not_older_than_its_first_request(
+def test_a_chunk_is_as_new_as_it_has_to_be(
     mongo_db: Mongo, source: MongoSource
 ) -> None:
     mongo_db.c.insert_one({"_id": 1})
-    reading = source.snapshot("c", ChunkRange(None, None))
-    mongo_db.c.insert_one({"_id": 2})
-    before = source.time_now()
-    (reply,) = reading
-    assert ids([reply]) == [element(1), element(2)]
-    assert reply.operation_time >= before
+    after = source.newest_time()
+    (reply,) = source.snapshot("c", EVERYTHING, after)
+    assert ids([reply]) == [element(1)]
+    assert reply.operation_time >= after
 
 
 def test_a_chunk_left_early_frees_its_cursor(
     mongo_db: Mongo, mongo_client: Client, source: MongoSource
 ) -> None:
     mongo_db.c.insert_many([{"_id": number} for number in range(2000)])
-    reading = source.snapshot("c", ChunkRange(None, None))
-    next(iter(reading))
+    replies = reading(source, "c")
+    next(replies)
     assert len(cursors(mongo_client, mongo_db.name)) == 1
-    reading.close()  # type: ignore[attr-defined]
+    replies.close()  # type: ignore[attr-defined]
     assert cursors(mongo_client, mongo_db.name) == []
 
 
@@ -211,13 +219,13 @@ def test_an_error_of_a_chunk_is_one_of_ours(
     kind: type[SourceError],
 ) -> None:
     mongo_db.c.insert_many([{"_id": number} for number in range(2000)])
-    reading = source.snapshot("c", ChunkRange(None, None))
-    next(iter(reading))
+    replies = reading(source, "c")
+    next(replies)
     with (
         failing(mongo_client, {"times": 1}, failCommands=["getMore"], errorCode=code),
         pytest.raises(SourceError) as raised,
     ):
-        list(reading)
+        list(replies)
     assert type(raised.value) is kind
 
 
@@ -226,7 +234,7 @@ def test_any_thread_may_read(mongo_db: Mongo, source: MongoSource) -> None:
     counts: list[int] = []
 
     def read() -> None:
-        counts.append(len(ids(source.snapshot("c", ChunkRange(None, None)))))
+        counts.append(len(ids(reading(source, "c"))))
 
     threads = [threading.Thread(target=read) for _ in range(6)]
     for thread in threads:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cartridge_warp.engine.batcher import Batcher, Pending
 from change_events import event, parsed, token
+from cwarp_core import ChangeEvent, key_text
 
 BIG = 1 << 30
 
@@ -169,11 +170,32 @@ def test_only_the_byte_bound_cuts_a_transaction() -> None:
     assert pending_of(batcher).cuts
 
 
-def test_a_key_that_is_overwritten_gives_its_bytes_back() -> None:
+def test_a_key_that_is_overwritten_keeps_its_bytes() -> None:
+    """Its event may be the last of its reply, which stays as long as any of them."""
     batcher = Batcher(100, 5000)
     big = event("insert", 1, "a", document={"_id": "a", "text": "x" * 4000})
     rest = [event("delete", number, "a") for number in range(2, 40)]
-    assert batcher.extend(parsed(big, *rest)) == 39
+    assert batcher.extend(parsed(big, *rest)) < 39
+    assert batcher.full
+
+
+def test_a_transaction_over_two_lanes_is_joint() -> None:
+    """One over a single lane is not, and neither are two that lie side by side."""
+    lanes = {"a": 0, "b": 1}
+
+    def lane_of(event: ChangeEvent) -> int:
+        return lanes[key_text(event.key or b"", "string")]
+
+    batcher = Batcher(100, BIG, lane_of)
+    batcher.extend(parsed(insert(1, "a", transaction=1), insert(1, "a", transaction=1)))
+    batcher.extend(parsed(insert(2, "b", transaction=2)))
+    pending = pending_of(batcher)
+    assert (pending.transactions, pending.joint) == (True, False)
+    batcher.extend(parsed(insert(3, "a", transaction=3), insert(3, "b", transaction=3)))
+    assert pending_of(batcher).joint
+    batcher.extend(parsed(insert(4, "a"), insert(5, "b")))
+    pending = pending_of(batcher)
+    assert (pending.transactions, pending.joint) == (False, False)
 
 
 @pytest.mark.parametrize("operation", ["drop", "rename", "createIndexes", "invalidate"])

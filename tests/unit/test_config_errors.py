@@ -221,11 +221,6 @@ def test_each_setting_is_checked(refused: Refused, text: str, message: str) -> N
             "warp.yaml:3 on_misfit: unknown field",
         ),
         (
-            "schemas: [{name: a, on_misfit: fail}]",
-            "warp.yaml:3 schemas[0].on_misfit: fail is not supported yet by this"
-            " version",
-        ),
-        (
             "schemas: [{name: a, tables: {t: {mask: {x: hash}}}}]",
             "warp.yaml:3 schemas[0].tables[0].mask: not supported yet by this version",
         ),

@@ -23,6 +23,7 @@ from cartridge_warp.engine.progress import (
 Rates = Mapping[tuple[str, str], float]
 
 STYLES = {
+    Phase.STANDBY: "yellow",
     Phase.COPYING: "cyan",
     Phase.COPIED: "cyan",
     Phase.STREAMING: "green",

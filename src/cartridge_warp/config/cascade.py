@@ -24,12 +24,15 @@ from .written import Flow, Shape, WrittenSchema
 _FLOW: Final = set(Flow.__struct_fields__) - set(Shape.__struct_fields__)
 _OPTIONS: Final = set(TableOptions.__struct_fields__)
 #: Settings that cascade down to a table.
-_TABLE: Final = _OPTIONS | {"schema_sample_size"}
+_TABLE: Final = _OPTIONS | {"schema_sample_size", "max_parallel_streams"}
 #: Every setting that may stand at more than one level.
 CASCADING: Final = frozenset(_TABLE | _FLOW)
 #: Settings a schema has for itself alone.
 _OWN: Final = (
-    set(WrittenSchema.__struct_fields__) - set(Flow.__struct_fields__) - _TABLE
+    set(WrittenSchema.__struct_fields__)
+    - set(Flow.__struct_fields__)
+    - _TABLE
+    - {"default_max_parallel_streams"}
 )
 
 
@@ -39,12 +42,13 @@ def resolve(
     """The settings for the chosen schemas, which have their databases by now."""
     source = convert(top["source"], SourceSettings)
     errors = convert(top.get("error_handling", {}), ErrorSettings)
-    # Three settings have their global value in a group, where people look for it.
+    # These settings have their global value in a group, where people look for it.
     above = {
         **top,
         "max_document_depth": source.max_document_depth,
         "schema_sample_size": source.schema_sample_size,
         "on_misfit": errors.on_misfit,
+        "max_parallel_streams": top.get("global_max_parallel_streams", 1),
     }
     return Settings(
         mode="single" if mode == "single" else "multi",
@@ -59,6 +63,9 @@ def resolve(
 
 def _schema(top: Values, schema: Values) -> SchemaSettings:
     above = {**_some(top, _TABLE), **_some(schema, _TABLE)}
+    above["max_parallel_streams"] = schema.get(
+        "default_max_parallel_streams", above["max_parallel_streams"]
+    )
     fields: dict[str, Any] = {
         **_some(top, _FLOW | {"global_table_whitelist", "global_table_blacklist"}),
         **_some(schema, _FLOW | _OWN),

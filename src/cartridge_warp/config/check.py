@@ -17,7 +17,7 @@ from msgspec.structs import FieldInfo
 from . import catalog
 from .model import Patterns
 from .node import COMMAND_LINE, NOWHERE, Node, Problem, shown
-from .written import LATER, LATER_WORDS, Written
+from .written import LATER, Written
 
 Values = dict[str, Any]
 
@@ -145,9 +145,6 @@ def _leaf(
     allowed = catalog.choices(field.type)
     if isinstance(value, str) and allowed:
         folded = {word.casefold(): word for word in allowed}
-        if value in LATER_WORDS.get(field.name, ()):
-            out.blame(path, f"{value} is not supported yet by this version")
-            return
         value = folded.get(value.casefold(), value)
     try:
         values[field.name] = msgspec.convert(value, field.type, strict=False)

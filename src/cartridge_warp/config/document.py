@@ -74,6 +74,10 @@ def _read_bytes(path: Path) -> bytes:
         ) from None
 
 
+#: Name -> where it is written, and its value.
+Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, for at most ``MAX_ALIASES`` aliases."""
 
@@ -94,7 +98,7 @@ class _Walk:
         self._loader = loader
         self._name = name
         self._nodes = 0
-        self._flat: set[int] = set()
+        self._known: dict[int, Pairs] = {}
 
     def document(self) -> Node:
         root = self._loader.get_single_node()
@@ -124,25 +128,38 @@ class _Walk:
             raise self._wrong(node, "a value YAML cannot read; quote it") from None
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Node]:
-        if id(node) not in self._flat:
-            self._refuse_twins(node)
-            # Merged keys come first after this, so the mapping's own win below. An
-            # aliased mapping is changed by it once and seen again later.
-            self._loader.flatten_mapping(node)
-            self._flat.add(id(node))
         return {
-            self._key(key): self._at_key(key, self._node(value, depth + 1))
-            for key, value in node.value
+            name: self._at_key(key, self._node(value, depth + 1))
+            for name, (key, value) in self._pairs(node, depth).items()
         }
 
-    def _refuse_twins(self, node: yaml.MappingNode) -> None:
-        """PyYAML would let the last one win without a word."""
-        seen: set[str] = set()
-        for key, _ in node.value:
+    def _pairs(self, node: yaml.MappingNode, depth: int) -> Pairs:
+        """Keys and values by name, merged ones included; the mapping's own win.
+
+        Not by PyYAML's ``flatten_mapping``: in 6.0.4 a key that a merged mapping has
+        overridden comes back with its old value.
+        """
+        if depth > MAX_DEPTH:
+            raise self._wrong(node, "nested too deeply")
+        if (known := self._known.get(id(node))) is not None:
+            return known
+        own: Pairs = {}
+        merged: Pairs = {}
+        for key, value in node.value:
             name = self._key(key)
-            if name in seen and key.tag != _MERGE_TAG:
+            if key.tag == _MERGE_TAG:
+                several = isinstance(value, yaml.SequenceNode)
+                for each in value.value if several else [value]:
+                    if not isinstance(each, yaml.MappingNode):
+                        raise self._wrong(each, "only settings can be merged by <<")
+                    merged = {**self._pairs(each, depth + 1), **merged}
+            elif name in own:
+                # PyYAML would let the last one win without a word.
                 raise self._wrong(key, f"{shown(name)} is given twice")
-            seen.add(name)
+            else:
+                own[name] = key, value
+        pairs = self._known[id(node)] = {**merged, **own}
+        return pairs
 
     def _key(self, key: yaml.Node) -> str:
         if not isinstance(key, yaml.ScalarNode):

@@ -33,11 +33,22 @@ SampleSize = Annotated[
         description="Documents read from a collection to choose its columns.",
     ),
 ]
+Streams = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=64,
+        description="Lanes that apply a table's changes at the same time, each with a"
+        " connection of its own and always the same keys; 1 keeps the order of the"
+        " whole table.",
+    ),
+]
 Misfit = Annotated[
-    Literal["rescue", "dead_letter"],
+    Literal["rescue", "dead_letter", "fail"],
     Meta(
         description="A value that does not fit its column: `rescue` keeps it in"
-        " `_cwarp_extra`, `dead_letter` puts the whole document aside."
+        " `_cwarp_extra`, `dead_letter` puts the whole document aside, `fail` ends"
+        " the sync."
     ),
 ]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -67,10 +78,12 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = ""
     full_document: Annotated[
-        Literal["lookup"],
+        Literal["lookup", "post_image", "update_lookup"],
         Meta(
             description="How the document of an update is fetched: `lookup` reads the"
-            " changed keys of a batch at once."
+            " changed keys of a batch at once, `post_image` takes the one that MongoDB"
+            " keeps with the change and looks up where it keeps none,"
+            " `update_lookup` has MongoDB look up each by itself."
         ),
     ] = "lookup"
     read_preference: Annotated[
@@ -202,6 +215,7 @@ class TableSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     options: TableOptions = TableOptions()
     schema_sample_size: int = 1000
+    max_parallel_streams: int = 1
 
 
 class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,6 +236,11 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream_batch_bytes: int = 16 << 20
     tables: tuple[TableSettings, ...] = ()
     defaults: TableSettings = TableSettings(name="*")
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of the schema's stream: what its most parallel table asks for."""
+        return max(each.max_parallel_streams for each in (*self.tables, self.defaults))
 
     def selects(self, collection: str) -> bool:
         """Is this collection synced? Both levels have to agree."""

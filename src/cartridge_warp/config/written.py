@@ -25,6 +25,7 @@ from .model import (
     PrometheusSettings,
     SampleSize,
     SourceSettings,
+    Streams,
 )
 
 _OPTIONS: Final = TableOptions()
@@ -91,6 +92,7 @@ class WrittenTable(Shape, kw_only=True):
     name: Annotated[str, Meta(min_length=1, description="The collection, or a glob.")]
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
+    max_parallel_streams: Streams = 1
     on_misfit: Misfit = "rescue"
 
 
@@ -139,6 +141,7 @@ class WrittenSchema(Flow, kw_only=True):
     ] = ()
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
+    default_max_parallel_streams: Streams = 1
     on_misfit: Misfit = "rescue"
 
 
@@ -175,6 +178,7 @@ class Written(Flow, kw_only=True):
             " Globs."
         ),
     ] = ()
+    global_max_parallel_streams: Streams = 1
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
 
@@ -184,8 +188,8 @@ class Written(Flow, kw_only=True):
 LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
     {
         Written: frozenset(
-            "change_detection dry_run full_resync global_max_parallel_streams"
-            " on_history_lost performance schema_evolution".split()
+            "change_detection dry_run full_resync on_history_lost performance"
+            " schema_evolution".split()
         ),
         SourceSettings: frozenset(
             "auth_source change_detection_column change_detection_strategy"
@@ -197,13 +201,13 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
             " pool_size schema upsert_mode".split()
         ),
         WrittenSchema: frozenset(
-            "default_batch_size default_max_parallel_streams default_polling_interval"
-            " mode schedule schema_evolution".split()
+            "default_batch_size default_polling_interval mode schedule"
+            " schema_evolution".split()
         ),
         WrittenTable: frozenset(
             "deletion_strategy detect_deletes enable_schema_evolution exclude_fields"
             " filter full_load_batch_size full_load_enabled include_fields mask"
-            " max_parallel_streams mode polling_interval_seconds schedule"
+            " mode polling_interval_seconds schedule"
             " soft_delete_column stream_batch_size write_batch_size".split()
         ),
         MonitoringSettings: frozenset({"heartbeat_url", "webhook_url"}),
@@ -213,13 +217,5 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
             "dead_letter_queue ignore_type_conversion_errors"
             " log_conversion_warnings max_retries".split()
         ),
-    }
-)
-
-#: Words that the design knows for a setting and this version does not honour.
-LATER_WORDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        "full_document": frozenset({"post_image", "update_lookup"}),
-        "on_misfit": frozenset({"fail"}),
     }
 )

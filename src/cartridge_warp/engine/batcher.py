@@ -6,7 +6,7 @@ fill; a batch is whatever queued while the last one was committed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -34,26 +34,36 @@ class Pending(Struct, frozen=True):
 
     token: the resume token of the place after it.  cluster_time: of its newest event,
     0 without any.  settled: the source has nothing more up to the time of ``token``.
-    cuts: a source transaction may go on behind it.
+    cuts: a source transaction may go on behind it.  transactions: it holds one.
+    joint: one of them has keys of several lanes.
     """
 
     token: bytes
     collections: dict[str, CollectionChanges]
     cluster_time: int
     settled: bool
-    cuts: bool
+    cuts: bool = False
+    transactions: bool = False
+    joint: bool = False
 
 
 class Batcher:
     """Collects events until a batch should be committed.
 
-    max_keys: distinct keys of a full batch.  max_bytes: size of the events kept, the
-    only bound that may cut a source transaction in two.
+    max_keys: distinct keys of a full batch.  max_bytes: size of the events taken, the
+    only bound that may cut a source transaction in two.  lane_of: the lane of an
+    event, where there are several.
     """
 
-    def __init__(self, max_keys: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        max_keys: int,
+        max_bytes: int,
+        lane_of: Callable[[ChangeEvent], int] | None = None,
+    ) -> None:
         self._max_keys = max_keys
         self._max_bytes = max_bytes
+        self._lane_of = lane_of
         self._clear()
 
     def _clear(self) -> None:
@@ -62,6 +72,9 @@ class Batcher:
         self._nbytes = 0
         self._token: bytes | None = None
         self._transaction: bytes | None = None
+        self._transactions = False
+        self._lane = -1
+        self._joint = False
         self._cluster_time = 0
         self._settled = False
 
@@ -107,28 +120,27 @@ class Batcher:
                 transaction = None
                 break
             its = event.transaction
-            if its is None or its != transaction:
-                transaction = None
-                if keys >= self._max_keys:
-                    break
-            if nbytes >= self._max_bytes:
+            goes_on = its is not None and its == transaction
+            if nbytes >= self._max_bytes or (keys >= self._max_keys and not goes_on):
+                if not goes_on:
+                    transaction = None
                 break
+            if its is not None:
+                self._transact(event, begins=not goes_on)
             transaction = its
             if changes is None or event.collection != collection:
                 collection = event.collection
                 changes = self._changes(collection)
             changes.events += 1
+            # Superseded ones count too: a reply lives as long as one of its events.
+            nbytes += event.nbytes
             identity = event.identity
             if identity is None:
                 changes.unkeyed += 1
                 continue
-            before = changes.last.get(identity)
-            if before is None:
+            if identity not in changes.last:
                 keys += 1
-            else:
-                nbytes -= before.nbytes
             changes.last[identity] = event
-            nbytes += event.nbytes
         else:
             index = len(events)
         self._keys, self._nbytes = keys, nbytes
@@ -140,6 +152,14 @@ class Batcher:
             self._cluster_time = max(self._cluster_time, last.cluster_time)
             self._settled = False
         return index
+
+    def _transact(self, event: ChangeEvent, *, begins: bool) -> None:
+        """An event of a source transaction is taken."""
+        self._transactions = True
+        if self._lane_of is not None:
+            lane = self._lane_of(event)
+            self._joint |= not begins and lane != self._lane
+            self._lane = lane
 
     def _changes(self, collection: str) -> CollectionChanges:
         changes = self._collections.get(collection)
@@ -179,6 +199,8 @@ class Batcher:
             cluster_time=self._cluster_time,
             settled=self._settled,
             cuts=self.inside_transaction,
+            transactions=self._transactions,
+            joint=self._joint,
         )
         self._clear()
         return pending

@@ -1,4 +1,4 @@
-"""The first copy of tables: some workers, each with its own connection, chunk by chunk.
+"""First copies of tables, beside the stream: chunk by chunk, some workers at a time.
 
 A chunk can end before any key, and what is left becomes another chunk. That is how a
 worker lets a structure change pass, and how a stop keeps what is done already.
@@ -7,94 +7,216 @@ worker lets a structure change pass, and how a stop keeps what is done already.
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 
-from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
+from cwarp_core import ChangeEvent
 
-from ..errors import SourceError, WarpError
-from ..model import Chunk
+from ..errors import OutcomeUnknown, RowsRefused, SourceError, WarpError
+from ..model import Chunk, ClusterTime
 from ..protocols import Copier
 from ..retry import Stopped
+from .chunks import ChunkMap, ChunkState
+from .chunkwork import copy_chunk
 from .line import Line
-from .progress import Counts, Phase
+from .progress import Phase
+from .runtime import Task
 from .shape import Shape
 
+log = logging.getLogger(__name__)
 
-def copy_tables(line: Line, shapes: Sequence[Shape]) -> None:
-    """Copy every chunk of these tables that is not done.
+#: How long the end waits for a worker that waits for a server; its chunk is copied
+#: again by the next start.
+_CLOSE_SECONDS = 5.0
 
-    A table that fails does not stop the others; the first failure is raised when
-    they are done. Raises Stopped when the stop came first.
+
+class Copy:
+    """The copies of one schema's tables, and what the stream has to know of them.
+
+    A table is here from the moment its chunks are planned until the stream's position
+    has passed everything its copy has read.
     """
-    crew = _Crew(line, shapes)
-    threads = [
-        line.thread(crew.work, f"copy-{number}")
-        for number in range(line.schema.snapshot_workers if shapes else 0)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if crew.failures:
-        raise crew.failures[0]
-    if line.stop.requested:
-        raise Stopped
 
-
-class _Crew:
-    """What the workers of one copy share."""
-
-    def __init__(self, line: Line, shapes: Sequence[Shape]) -> None:
-        self.failures: list[Exception] = []
+    def __init__(self, line: Line) -> None:
+        self.failure: Exception | None = None
         self._line = line
-        self._shapes = shapes
-        self._lock = threading.Lock()
-        self._busy = {shape.collection: 0 for shape in shapes}
-        self._failed: set[str] = set()
+        self._changed = line.runtime.condition()
+        self._maps: dict[str, ChunkMap] = {}
+        self._broken: set[str] = set()
+        self._careful: set[int] = set()
+        self._tasks: list[Task] = []
+        self._working = 0
 
-    def work(self) -> None:
+    def start(self, tables: Sequence[tuple[Shape, Sequence[Chunk]]]) -> None:
+        """Copy every chunk of these tables that is not done, in tasks of their own.
+
+        A table whose copy fails does not stop the others; ``failure`` tells of it.
+        """
+        with self._changed:
+            for shape, chunks in tables:
+                self._maps[shape.collection] = ChunkMap(chunks)
+        shapes = [
+            shape
+            for shape, chunks in tables
+            if any(each.state != ChunkState.DONE for each in chunks)
+        ]
+        workers = self._line.schema.snapshot_workers if shapes else 0
+        if workers:
+            self._line.progress.phase(Phase.COPYING)
+        with self._changed:
+            self._working += workers
+        for number in range(workers):
+            self._tasks.append(
+                self._line.start(lambda: self._work(shapes), f"copy-{number}")
+            )
+
+    @property
+    def working(self) -> bool:
+        """Some worker has not ended."""
+        return self._working > 0
+
+    def join(self) -> None:
+        """Wait for the workers, which the stop has reached; not long for a server."""
+        for task in self._tasks:
+            task.join(_CLOSE_SECONDS)
+
+    # --- what the stream asks ---------------------------------------------------
+
+    def concerns(self, collection: str) -> bool:
+        """Rows of this collection's copy may be newer than the position."""
+        return collection in self._maps
+
+    def sift(self, collection: str, events: Iterable[ChangeEvent]) -> list[ChangeEvent]:
+        """Those of these events that have to be applied, in order.
+
+        An event whose chunk is still to be read is in that read, and so is one that is
+        not newer than its chunk's read time. Waits for a chunk that is being copied.
+        Raises what became of a chunk whose outcome cannot be learnt.
+        """
+        with self._changed:
+            chunks = self._maps.get(collection)
+            if chunks is None:
+                return list(events)
+            kept = []
+            for event in events:
+                if event.key is None or self._wanted(chunks, event):
+                    kept.append(event)
+            return kept
+
+    def _wanted(self, chunks: ChunkMap, event: ChangeEvent) -> bool:
+        key = event.key or b""
+        self._changed.wait_for(lambda: chunks.at(key).state != ChunkState.COPYING)
+        chunk = chunks.at(key)
+        if chunk.state == ChunkState.LOST:
+            raise OutcomeUnknown(
+                "the outcome of a chunk's COMMIT could not be read",
+                hint="start again when the destination answers; nothing is lost",
+            )
+        if chunk.state == ChunkState.PENDING:
+            return False
+        return event.cluster_time > chunk.read_time
+
+    def passed(self, position_time: ClusterTime) -> None:
+        """The position is committed: tables whose copy it has passed are consistent."""
+        if not self._maps:
+            return
+        with self._changed:
+            consistent = [
+                name
+                for name, chunks in self._maps.items()
+                if chunks.complete and chunks.read_until <= position_time
+            ]
+            for name in consistent:
+                del self._maps[name]
+        for name in consistent:
+            self._line.progress.table(name, Phase.STREAMING)
+            log.info("table consistent", extra={"collection": name})
+
+    # --- the workers ------------------------------------------------------------
+
+    def _work(self, shapes: Sequence[Shape]) -> None:
         """One worker's life: table after table, until none has a chunk to claim."""
         try:
             copier = self._line.retry(self._line.destination.copier)
+            with contextlib.closing(copier):
+                worker = _Worker(self, self._line, copier)
+                for shape in shapes:
+                    if shape.collection not in self._broken:
+                        self._table(worker, shape)
         except Stopped:
-            return
+            pass
         except Exception as error:
-            self.failures.append(error)
-            return
-        with contextlib.closing(copier):
-            worker = _Worker(self._line, copier)
-            for shape in self._shapes:
-                if shape.collection not in self._failed:
-                    self._table(worker, shape)
+            self._failed(error)
+        finally:
+            with self._changed:
+                self._working -= 1
+                finished = not self._working and self.failure is None
+                self._changed.notify_all()
+            if finished and not self._line.stop.requested:
+                self._line.progress.phase(Phase.STREAMING)
 
     def _table(self, worker: _Worker, shape: Shape) -> None:
-        name = shape.collection
-        with self._lock:
-            self._busy[name] += 1
         try:
             worker.table(shape)
         except Stopped:
-            return
+            raise
         except Exception as error:
-            with self._lock:
-                self.failures.append(error)
-                self._failed.add(name)
-            self._line.progress.failed(error, name)
+            self._broken.add(shape.collection)
+            self._failed(error)
+            self._line.progress.failed(error, shape.collection)
             with self._line.structure:
                 self._line.destination.failed(error, shape.table)
-            return
-        with self._lock:
-            self._busy[name] -= 1
-            last = not self._busy[name] and not self._line.stop.requested
-        if last:
-            self._line.progress.table(name, Phase.COPIED)
+
+    def _failed(self, error: Exception) -> None:
+        with self._changed:
+            self.failure = self.failure or error
+            self._changed.notify_all()
+
+    def claimed(self, shape: Shape, chunk: Chunk) -> bool:
+        """A worker has a chunk and will read it; must its rows be taken with care?"""
+        with self._changed:
+            self._maps[shape.collection].claimed(chunk)
+            return chunk.chunk_id in self._careful
+
+    def done(
+        self,
+        shape: Shape,
+        chunk: Chunk,
+        read_time: ClusterTime,
+        read_until: ClusterTime,
+        rest: Chunk | None,
+    ) -> None:
+        """A worker has committed its chunk."""
+        shape.read(read_until)
+        with self._changed:
+            chunks = self._maps[shape.collection]
+            chunks.done(chunk, read_time, read_until, rest)
+            complete = chunks.complete
+            self._changed.notify_all()
+        if complete:
+            self._line.progress.table(shape.collection, Phase.COPIED)
+            log.info("table complete", extra={"collection": shape.collection})
+
+    def handed_back(self, shape: Shape, chunk: Chunk, *, careful: bool) -> None:
+        """A worker gave its chunk up, and nothing of it was kept."""
+        with self._changed:
+            self._maps[shape.collection].handed_back(chunk)
+            if careful:
+                self._careful.add(chunk.chunk_id)
+            self._changed.notify_all()
+
+    def lost(self, shape: Shape, chunk: Chunk) -> None:
+        """A worker cannot learn whether its chunk was committed."""
+        with self._changed:
+            self._maps[shape.collection].lost(chunk)
+            self._changed.notify_all()
 
 
 class _Worker:
     """One connection that copies chunks."""
 
-    def __init__(self, line: Line, copier: Copier) -> None:
+    def __init__(self, copy: Copy, line: Line, copier: Copier) -> None:
+        self._copy = copy
         self._line = line
         self._copier = copier
 
@@ -110,11 +232,8 @@ class _Worker:
                 self._chunk(shape, chunk)
             except WarpError as error:
                 if not self._mends(error, shape):
-                    with contextlib.suppress(WarpError):
-                        self._copier.abort()
                     raise
                 self._line.trouble(error)
-                self._line.retry(self._copier.abort)
                 self._line.stop.wait(backoff.delay())
             else:
                 backoff.reset()
@@ -132,66 +251,27 @@ class _Worker:
         return all(each.name != shape.collection for each in listed)
 
     def _chunk(self, shape: Shape, chunk: Chunk) -> None:
-        """Copy one chunk, or its beginning."""
-        line, copier = self._line, self._copier
-        table = shape.table
-        encoder = line.destination.encoder(table)
-        begun = False
-        counts = Counts()
-        rejects: list[Reject] = []
-        for reply in line.source.snapshot(shape.collection, chunk.range):
-            line.progress.turn()
-            if not len(reply):
-                continue
-            key = reply.key(0)
-            if line.stop.requested and not begun:
-                break
-            if begun and key and (line.stop.requested or shape.wanted):
-                self._commit(shape, counts, rejects, split_at=key)
-                return
-            batch = _encoded(encoder, reply)
-            drifts = batch.drift or batch.rejects
-            if drifts and (shape.table is not table or shape.changes(batch)):
-                if not begun:
-                    table = shape.evolve(batch)
-                    encoder = line.destination.encoder(table)
-                    batch = _encoded(encoder, reply)
-                elif key:
-                    self._commit(shape, counts, rejects, split_at=key)
-                    shape.evolve(batch)
-                    return
-            if not begun:
-                copier.begin(chunk, table)
-                begun = True
-            copier.write(batch)
-            rejects += batch.rejects
-            counts += Counts(
-                read=batch.documents,
-                copied=batch.rows,
-                dead_letters=len(batch.rejects),
-                rescued=batch.rescued,
+        """Copy one chunk, or its beginning, and tell the map how it ended."""
+        copy, line, copier = self._copy, self._line, self._copier
+        careful = copy.claimed(shape, chunk)
+
+        def done(read_until: ClusterTime, rest: Chunk | None) -> None:
+            copy.done(shape, chunk, read_time, read_until, rest)
+
+        try:
+            # Only now, behind the claim: what a stream has told of before is older.
+            read_time = line.source.newest_time()
+            copy_chunk(
+                line, copier, shape, chunk, read_time, careful=careful, done=done
             )
-        if line.stop.requested and not begun:
-            copier.abort()
-            return
-        if not begun:
-            copier.begin(chunk, table)
-        self._commit(shape, counts, rejects)
-
-    def _commit(
-        self,
-        shape: Shape,
-        counts: Counts,
-        rejects: Sequence[Reject],
-        *,
-        split_at: bytes | None = None,
-    ) -> None:
-        self._copier.commit(split_at=split_at)
-        self._line.letters.committed(shape.table.name, rejects)
-        self._line.progress.committed(shape.collection, counts)
-
-
-def _encoded(encoder: BatchEncoder, reply: Reply) -> EncodedBatch:
-    """One reply's rows alone, so that they can be dropped."""
-    encoder.add_reply(reply, reply.operation_time)
-    return encoder.take()
+        except OutcomeUnknown:
+            copy.lost(shape, chunk)
+            raise
+        except RowsRefused:
+            careful = True
+        finally:
+            # Nothing happens to a chunk that is committed, or lost. The map comes
+            # first: behind the abort another worker may claim the chunk.
+            copy.handed_back(shape, chunk, careful=careful)
+            with contextlib.suppress(WarpError):
+                copier.abort()

@@ -1,22 +1,24 @@
-"""The change stream's reader: one thread that reads ahead, within bounds."""
+"""The change stream's reader: one task that reads ahead, within bounds."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from cwarp_core import Reply
+from msgspec import Struct
 
-from ..errors import WarpError
+from cwarp_core import ChangeEvent, CorruptBSON, Reply, parse_events
+
+from ..errors import SourceError, WarpError
 from ..killpoint import reached
-from ..model import Position
+from ..model import ClusterTime, Position
 from ..protocols import Changes
 from ..retry import Stopped
 from .line import Line
+from .runtime import Condition, Task
 
 #: A reply waiting is read ahead; more would only be memory.
 MAX_REPLIES = 4
@@ -26,27 +28,41 @@ MAX_BYTES = 64 << 20
 CLOSE_SECONDS = 5.0
 
 
-class Feed:
-    """Replies of the change stream after ``position``, in order, one at a time.
+class Arrival(Struct, frozen=True):
+    """One reply of the stream.
 
-    Lives through every outage of the source: it reopens the stream after the last
-    reply it read. Use as a context manager.
+    token: of the place behind it, None where the source gives none.  source_time: the
+    source's clock when it replied.
     """
 
-    def __init__(self, line: Line, position: Position) -> None:
+    events: Sequence[ChangeEvent]
+    token: bytes | None
+    source_time: ClusterTime
+    nbytes: int
+
+
+class Feed:
+    """Replies of the change stream after ``position``, in order, each event once.
+
+    Lives through every outage of the source: it reopens the stream after the last
+    reply it read. news: notified with every arrival. Use as a context manager.
+    """
+
+    def __init__(self, line: Line, position: Position, news: Condition) -> None:
+        self.failure: Exception | None = None
         self._line = line
         self._after = position
+        self._news = news
         self._changes: Changes | None = None
         self._decode: Callable[[bytes], Position]
-        self._replies: collections.deque[Reply] = collections.deque()
+        self._repeated = b""
+        self._arrivals: collections.deque[Arrival] = collections.deque()
         self._nbytes = 0
-        self._failure: BaseException | None = None
-        self._changed = threading.Condition()
-        self._closed = threading.Event()
-        self._thread = line.thread(self._read_all, "reader")
+        self._stop = line.stop.child()
+        self._tasks: list[Task] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._tasks.append(self._line.start(self._read_all, "reader"))
         return self
 
     def __exit__(
@@ -55,33 +71,25 @@ class Feed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._closed.set()
-        with self._changed:
-            self._changed.notify_all()
-        self._thread.join(CLOSE_SECONDS)
+        self._stop.request()
+        with self._news:
+            self._news.notify_all()
+        for task in self._tasks:
+            task.join(CLOSE_SECONDS)
 
     @property
     def queued(self) -> int:
         """Replies read and not yet taken."""
-        return len(self._replies)
+        return len(self._arrivals)
 
-    def next(self, timeout: float) -> Reply | None:
-        """The next reply; None when there is none after ``timeout`` seconds.
-
-        Raises what ended the reading, once the replies before it are taken.
-        """
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._replies or self._failure is not None, timeout
-            )
-            if self._replies:
-                reply = self._replies.popleft()
-                self._nbytes -= reply.nbytes
-                self._changed.notify_all()
-                return reply
-            if self._failure is not None:
-                raise self._failure
+    def take(self) -> Arrival | None:
+        """The next reply, if one waits. Inside ``news``."""
+        if not self._arrivals:
             return None
+        arrival = self._arrivals.popleft()
+        self._nbytes -= arrival.nbytes
+        self._news.notify_all()
+        return arrival
 
     def position_of(self, token: bytes) -> Position:
         """The position of a token that came with one of the replies."""
@@ -89,16 +97,19 @@ class Feed:
 
     def _read_all(self) -> None:
         try:
-            while not self._closed.is_set():
-                reply = self._line.retry(self._read, wait=self._closed.wait)
-                if not self._put(reply):
+            while not self._stop.requested:
+                reply = self._line.retry(self._read, wait=self._stop.wait)
+                reached("batch_received")
+                arrival = self._arrival(reply)
+                reached("mid_decode")
+                if not self._put(arrival):
                     return
         except Stopped:
             pass
-        except BaseException as error:
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
+        except Exception as error:
+            with self._news:
+                self.failure = error
+                self._news.notify_all()
         finally:
             self._close_changes()
 
@@ -106,6 +117,7 @@ class Feed:
         if self._changes is None:
             changes = self._line.source.changes(self._after)
             self._changes, self._decode = changes, changes.position_of
+            self._repeated = self._line.source.order(self._after.token)
             reached("stream_open")
         try:
             reply = self._changes.read()
@@ -116,24 +128,48 @@ class Feed:
             self._after = self._decode(token)
         return reply
 
-    def _put(self, reply: Reply) -> bool:
+    def _arrival(self, reply: Reply) -> Arrival:
+        try:
+            events = parse_events(reply)
+        except CorruptBSON as error:
+            raise SourceError(
+                f"a change event cannot be read: {error}",
+                hint="the stream cannot pass it; run `cwarp sync` with a new schema to "
+                "copy again, and report this",
+            ) from error
+        return Arrival(
+            self._new(events) if self._repeated else events,
+            reply.post_batch_resume_token,
+            reply.operation_time,
+            reply.nbytes,
+        )
+
+    def _new(self, events: list[ChangeEvent]) -> list[ChangeEvent]:
+        """Without those that a stream opened by time repeats; they come first."""
+        for index, event in enumerate(events):
+            if self._line.source.order(event.token) > self._repeated:
+                self._repeated = b""
+                return events[index:]
+        return []
+
+    def _put(self, arrival: Arrival) -> bool:
         """Queue a reply as soon as there is room; False when nobody wants it."""
-        with self._changed:
-            self._changed.wait_for(
+        with self._news:
+            self._news.wait_for(
                 lambda: (
-                    self._closed.is_set()
-                    or not self._replies
+                    self._stop.requested
+                    or not self._arrivals
                     or (
-                        len(self._replies) < MAX_REPLIES
-                        and self._nbytes + reply.nbytes <= MAX_BYTES
+                        len(self._arrivals) < MAX_REPLIES
+                        and self._nbytes + arrival.nbytes <= MAX_BYTES
                     )
                 )
             )
-            if self._closed.is_set():
+            if self._stop.requested:
                 return False
-            self._replies.append(reply)
-            self._nbytes += reply.nbytes
-            self._changed.notify_all()
+            self._arrivals.append(arrival)
+            self._nbytes += arrival.nbytes
+            self._news.notify_all()
             return True
 
     def _close_changes(self) -> None:

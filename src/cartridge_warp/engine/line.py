@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,6 +14,7 @@ from ..protocols import Destination, Source
 from ..retry import Backoff, retrying
 from .letters import LetterLog
 from .progress import SchemaProgress, end_of
+from .runtime import Runtime, Task, Threads
 from .signals import StopSignal
 
 T = TypeVar("T")
@@ -26,9 +25,10 @@ log = logging.getLogger(__name__)
 class Line:
     """One schema's way from its source to its destination.
 
-    structure: held around every call of the destination that changes structure, since
-    these come one at a time.  letters: is told of every dead letter once it is
-    committed.  clock: monotonic seconds.
+    stop: asks this line alone to end; asked for with the process's.  structure: held
+    around every call of the destination that changes structure, since these come one at
+    a time.  letters: is told of every dead letter once it is committed.  fatal: why the
+    line has to end, when a task beside its main one has seen that.
     """
 
     def __init__(
@@ -41,16 +41,18 @@ class Line:
         *,
         errors: ErrorSettings | None = None,
         rng: random.Random | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        runtime: Runtime | None = None,
     ) -> None:
         self.source = source
         self.destination = destination
         self.schema = schema
         self.progress = progress
-        self.stop = stop
-        self.clock = clock
-        self.structure = threading.Lock()
-        self.letters = LetterLog(clock)
+        self.stop = stop.child()
+        self.runtime = runtime or Threads()
+        self.clock = self.runtime.clock
+        self.structure = self.runtime.condition()
+        self.letters = LetterLog(self.clock)
+        self.fatal: WarpError | None = None
         self._errors = errors or ErrorSettings()
         self._rng = rng or random.Random()
 
@@ -75,6 +77,11 @@ class Line:
             self.progress.connected(True, end_of(error))
         return result
 
+    def check(self) -> None:
+        """Raises ``fatal``."""
+        if self.fatal is not None:
+            raise self.fatal
+
     def trouble(self, error: WarpError) -> None:
         """Something failed and will be tried again."""
         self.progress.retrying(error)
@@ -88,16 +95,11 @@ class Line:
             maximum=self._errors.max_backoff_seconds,
         )
 
-    def thread(self, target: Callable[[], None], name: str) -> threading.Thread:
-        """A thread, not yet started, whose log lines carry the schema's name.
-
-        It does not keep a process alive: what it has not committed is done again.
-        """
+    def start(self, work: Callable[[], None], name: str) -> Task:
+        """Start a task whose log lines carry the schema's name."""
 
         def run() -> None:
             with logs.context(schema=self.schema.name):
-                target()
+                work()
 
-        return threading.Thread(
-            target=run, name=f"{self.schema.name}-{name}", daemon=True
-        )
+        return self.runtime.start(run, f"{self.schema.name}-{name}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 
-from ..errors import PreconditionError, WarpError
+from ..errors import Owned, PreconditionError, WarpError
 from ..killpoint import reached
-from ..model import Position
+from ..model import ClusterTime, Position
 from ..retry import Stopped
-from .copy import copy_tables
+from .copy import Copy
+from .heartbeat import Heartbeat
 from .line import Line
 from .progress import Phase
 from .stream import Stream
@@ -18,43 +20,35 @@ from .watch import Watch
 
 log = logging.getLogger(__name__)
 
+#: A process that waits for the ownership asks for it this often, in seconds.
+STANDBY_SECONDS = 1.0
+
 
 def run(line: Line, *, once: bool) -> None:
     """Sync one schema until it is stopped, or with ``once`` until it caught up.
 
-    The position is stored before anything is read, so every change after it comes
-    again with the stream, whatever the copy saw of it. With ``once`` the end is the
-    source's time when the last copy was done: the tables are then as the source was
-    at that moment. Closes both ends. Raises WarpError.
+    The position is stored before anything is read, and the stream begins there, beside
+    the copy. With ``once`` the end is the source's time when the last copy was done:
+    the tables are then as the source was at that moment. Closes both ends. Raises
+    WarpError.
     """
-    progress = line.progress
-    with (
-        contextlib.closing(line.source),
-        contextlib.closing(line.destination),
-        Watch(line),
-    ):
+    with contextlib.closing(line.source), contextlib.closing(line.destination):
         try:
-            position = _start(line)
-            tables = Tables(line)
-            progress.phase(Phase.COPYING)
-            copy_tables(line, tables.prepare())
-            reached("handover")
-            until = line.retry(line.source.time_now) if once else None
-            tables.streaming()
-            progress.phase(Phase.STREAMING)
-            Stream(line, tables, position, until).run()
-            progress.phase(Phase.DONE)
+            positions = _start(line)
+            with Heartbeat(line), Watch(line):
+                _sync(line, positions, once=once)
+            line.progress.phase(Phase.DONE)
         except Stopped:
-            progress.phase(Phase.STOPPED)
+            line.progress.phase(Phase.STOPPED)
             log.info("stopped")
         except Exception as error:
-            progress.failed(error)
+            line.progress.failed(error)
             line.destination.failed(error)
             raise
 
 
-def _start(line: Line) -> Position:
-    """Check both ends, own the schema and know where to go on.
+def _start(line: Line) -> list[Position]:
+    """Check both ends, own the schema and know where each lane goes on.
 
     A server that cannot be reached now is an error: whoever starts a sync wants to
     hear of a wrong address, and a supervisor will start it again.
@@ -64,12 +58,13 @@ def _start(line: Line) -> Position:
         started = destination.validate()
         identity = source.validate(new=not started)
         line.progress.connected(True, "source")
-        position = destination.open(identity)
+        positions = _owned(line, lambda: destination.open(identity))
         line.progress.connected(True, "destination")
         reached("marker_read")
-        if position is None:
-            position = source.position_now()
-            destination.begin(position)
+        if not positions:
+            first = source.position_now()
+            positions = [first] * line.schema.lanes
+            destination.begin(first, line.schema.lanes)
             log.info("starting with a first copy")
         else:
             log.info("going on where the last run ended")
@@ -77,5 +72,71 @@ def _start(line: Line) -> Position:
         if not error.retryable:
             raise
         raise PreconditionError(str(error), hint=error.hint) from error
-    line.progress.moved(position.cluster_time)
-    return position
+    line.progress.moved(min(each.cluster_time for each in positions))
+    return positions
+
+
+def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
+    """Open the destination, after waiting for its owner to end or to fall silent."""
+    waits = False
+    while True:
+        try:
+            return attempt()
+        except Owned as error:
+            if not waits:
+                log.info("standing by: %s", error)
+                line.progress.phase(Phase.STANDBY)
+            waits = True
+        line.progress.turn()
+        if line.stop.wait(STANDBY_SECONDS):
+            raise Stopped
+
+
+def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
+    tables, copy = Tables(line), Copy(line)
+    try:
+        copied = tables.prepare(min(each.cluster_time for each in positions))
+        line.progress.phase(Phase.STREAMING)
+        copy.start(copied)
+        if len(positions) != line.schema.lanes:
+            positions = _levelled(line, tables, copy, positions)
+        end = _End(line, copy) if once else _never
+        Stream(line, tables, copy, positions, end).run()
+    finally:
+        line.stop.request()
+        copy.join()
+
+
+def _levelled(
+    line: Line, tables: Tables, copy: Copy, positions: list[Position]
+) -> list[Position]:
+    """Another number of lanes is wanted: begin it where all the present ones stand.
+
+    A key may belong to another lane then, and no lane knows what another has done.
+    """
+    place = positions[0]
+    if any(each != place for each in positions):
+        last = max(each.cluster_time for each in positions)
+        place = Stream(line, tables, copy, positions, lambda: last).run()
+    line.retry(lambda: line.destination.begin(place, line.schema.lanes))
+    log.info("lanes changed", extra={"lanes": line.schema.lanes})
+    return [place] * line.schema.lanes
+
+
+def _never() -> None:
+    """The end of a sync that follows its source."""
+
+
+class _End:
+    """The end of a sync that catches up: the source's time when the copy is done."""
+
+    def __init__(self, line: Line, copy: Copy) -> None:
+        self._line = line
+        self._copy = copy
+        self._time: ClusterTime | None = None
+
+    def __call__(self) -> ClusterTime | None:
+        if self._time is None and not self._copy.working:
+            reached("handover")
+            self._time = self._line.retry(self._line.source.time_now)
+        return self._time

@@ -37,12 +37,14 @@ class Phase(StrEnum):
     """Where a schema or a table is in its life."""
 
     STARTING = "starting"
+    #: Another process owns the schema; this one takes over when that ends.
+    STANDBY = "standby"
     #: A collection without a document: its table comes with the first one.
     EMPTY = "empty"
     #: A kind of collection that cannot be followed; ``last_error`` says why.
     UNSUPPORTED = "unsupported"
     COPYING = "copying"
-    #: Copied, and waiting for the stream, which starts when every table is.
+    #: Every document is there; the stream has not passed the time of the copy yet.
     COPIED = "copied"
     STREAMING = "streaming"
     DONE = "done"

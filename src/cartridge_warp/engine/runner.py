@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from .. import logs, memory, registry
+from .. import memory, registry
 from ..config import SchemaSettings, Settings
 from ..errors import WarpError
 from . import pipeline
@@ -22,40 +22,42 @@ FAILED = 1
 def run(settings: Settings, *, once: bool, progress: Progress, stop: StopSignal) -> int:
     """Sync every schema of the settings; return the exit code.
 
-    One schema runs in the calling thread, and its error is the caller's: WarpError.
-    Several run in a thread each; one that fails is logged and never stops another,
-    and the highest of their exit codes is returned. The caller has installed ``stop``.
+    Each runs in a thread of its own. The error of a single one is the caller's:
+    WarpError. Of several, one that fails is logged and never stops another, and the
+    highest of their exit codes is returned. The caller has installed ``stop``.
     """
     memory.settle()
-    if len(settings.schemas) == 1:
-        line = _line(settings, settings.schemas[0], progress, stop)
-        with logs.context(schema=line.schema.name):
-            pipeline.run(line, once=once)
-        return 0
-    codes: list[int] = []
     lines = [_line(settings, each, progress, stop) for each in settings.schemas]
-    threads = [
-        line.thread(partial(_guarded, line, once, codes), "schema") for line in lines
+    failures: list[Exception] = []
+    alone = len(lines) == 1
+    # Never in the calling thread: it has to be free for the stop's signals.
+    tasks = [
+        line.start(partial(_guarded, line, once, failures, alone), "schema")
+        for line in lines
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return max(codes, default=0)
+    for task in tasks:
+        task.join()
+    if failures and alone:
+        raise failures[0]
+    return max(map(_exit_code, failures), default=0)
 
 
-def _guarded(line: Line, once: bool, codes: list[int]) -> None:
-    """Run a schema whose failure is its own; its exit code goes into ``codes``."""
-    code = 0
+def _guarded(line: Line, once: bool, failures: list[Exception], alone: bool) -> None:
+    """Run a schema whose failure is its own; one of several tells it in the log."""
     try:
         pipeline.run(line, once=once)
-    except WarpError as error:
-        log.error("schema failed: %s", error, extra={"hint": error.hint})
-        code = error.exit_code
-    except Exception:
-        log.exception("schema failed")
-        code = FAILED
-    codes.append(code)
+    except Exception as error:
+        failures.append(error)
+        if alone:
+            return
+        if isinstance(error, WarpError):
+            log.error("schema failed: %s", error, extra={"hint": error.hint})
+        else:
+            log.exception("schema failed")
+
+
+def _exit_code(error: Exception) -> int:
+    return error.exit_code if isinstance(error, WarpError) else FAILED
 
 
 def _line(

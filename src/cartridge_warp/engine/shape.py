@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection, Sequence
 
 from cwarp_core import EncodedBatch, Reply, key_encoding
 
-from ..errors import LockTimeout, StructureRefused
-from ..model import SchemaChange, Table
+from ..errors import LockTimeout, MisfitError, StructureRefused
+from ..model import ClusterTime, SchemaChange, Table
 from ..schema.evolve import evolve
 from .line import Line
 
@@ -22,6 +23,11 @@ LOCK_PAUSE = 5.0
 #: for it would be a dead letter, not a value beside its row.
 KEY_PATIENCE = 30.0
 
+#: Documents looked up the first time, before their size is known; how much faster it
+#: grows at most; and the most.
+_FIRST_LOOKUP = 8
+_LOOKUP_GROWTH = 8
+_MAX_LOOKUP = 5000
 
 _NOTHING = EncodedBatch(b"", 0, 0, (), (), 0, 0)
 
@@ -30,13 +36,19 @@ class Shape:
     """One table as it is now, and the one place that changes it. Thread-safe.
 
     table: the newest version.  wanted: somebody is about to change the table, and who
-    holds a transaction on it should end that soon.
+    holds a transaction on it should end that soon.  lookup_keys: ids whose documents
+    may be looked up at once, so that they fit memory whatever their size.
+    read_until: no row is newer than this, or than its last event; rows that were read
+    may be newer than the position. known: such a time for the rows that are there.
     """
 
-    def __init__(self, line: Line, table: Table) -> None:
+    def __init__(self, line: Line, table: Table, known: ClusterTime = 0) -> None:
         self._line = line
         self.table = table
         self.wanted = False
+        self.lookup_keys = _FIRST_LOOKUP
+        self.read_until = known
+        self._reading = threading.Lock()
         self._not_before = 0.0
         self._owed: frozenset[str] = frozenset()
         self._key_refused = False
@@ -44,6 +56,19 @@ class Shape:
     @property
     def collection(self) -> str:
         return self.table.collection
+
+    def read(self, until: ClusterTime) -> None:
+        """Rows that will be stored may be as new as this. Before they are."""
+        with self._reading:
+            self.read_until = max(self.read_until, until)
+
+    def looked_up(self, found: Sequence[Reply], most: int) -> None:
+        """Learn how large documents are; ``most``: bytes wanted at once."""
+        documents = sum(map(len, found))
+        if documents:
+            fitting = most * documents // sum(each.nbytes for each in found)
+            grown = min(fitting, self.lookup_keys * _LOOKUP_GROWTH, _MAX_LOOKUP)
+            self.lookup_keys = max(grown, 1)
 
     def changes(self, batch: EncodedBatch) -> list[SchemaChange]:
         """What this batch asks of the newest version; nothing while it is locked."""
@@ -72,6 +97,20 @@ class Shape:
         finally:
             self.wanted = False
         return self.table
+
+    def check(self, batch: EncodedBatch) -> None:
+        """Raises MisfitError where ``on_misfit: fail`` asks for that."""
+        if self.table.options.on_misfit != "fail":
+            return
+        for reject in batch.rejects:
+            if reject.code == "misfit":
+                column = self.table.columns[reject.column].name
+                raise MisfitError(
+                    f"{self.table.schema}.{self.table.name}: a value does not fit the "
+                    f"column {column}",
+                    hint="nothing was kept; mend the document, or set on_misfit to "
+                    "rescue or dead_letter",
+                )
 
     def make_up(self, keys: Collection[str]) -> None:
         """Dead letters of an earlier run wait for a key that holds these encodings."""

@@ -5,30 +5,51 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from types import FrameType
+
+from .runtime import Runtime, Threads
 
 #: What the process returns when a second Ctrl-C does not let it drain.
 INTERRUPTED = 130
 
 
 class StopSignal:
-    """Asked once, never taken back: commit what is complete, then end."""
+    """Asked once, never taken back: commit what is complete, then end.
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
+    runtime: where its waiters wait.
+    """
+
+    def __init__(self, runtime: Runtime | None = None) -> None:
+        self._runtime = runtime or Threads()
+        self._changed = self._runtime.condition()
+        self._children: list[StopSignal] = []
+        self._requested = False
 
     @property
     def requested(self) -> bool:
-        return self._event.is_set()
+        return self._requested
 
     def request(self) -> None:
-        self._event.set()
+        with self._changed:
+            self._requested = True
+            self._changed.notify_all()
+            children = list(self._children)
+        for child in children:
+            child.request()
 
     def wait(self, timeout: float) -> bool:
         """Sleep ``timeout`` seconds, or less: True as soon as the stop is asked for."""
-        return self._event.wait(timeout)
+        with self._changed:
+            return bool(self._changed.wait_for(lambda: self._requested, timeout))
+
+    def child(self) -> StopSignal:
+        """A signal for a part of the work: asked for with this one, or by itself."""
+        child = StopSignal(self._runtime)
+        with self._changed:
+            self._children.append(child)
+            child._requested = self._requested
+        return child
 
     @contextlib.contextmanager
     def install(self) -> Iterator[StopSignal]:
@@ -36,7 +57,8 @@ class StopSignal:
 
         A second SIGINT ends the process at once with ``INTERRUPTED``: a person who
         presses Ctrl-C twice wants out, and what is not committed will be done again.
-        Only the main thread may call this.
+        Only the main thread may call this, and it must not wait for the signal inside
+        the block: a handler would wait for its own thread's lock.
         """
 
         def handle(signum: int, _frame: FrameType | None) -> None:

@@ -1,30 +1,29 @@
-"""The change stream's main loop: take replies, batch, encode, commit."""
+"""The change stream's main loop: what arrives is batched and handed to the lanes."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 
-from cwarp_core import ChangeEvent, CorruptBSON, Reply, parse_events
+from cwarp_core import ChangeEvent
 
-from ..errors import SourceError, StructureChanged
 from ..killpoint import reached
-from ..model import Batch, ClusterTime, Position
+from ..model import ClusterTime, Position
 from ..retry import Stopped
-from .batcher import DOCUMENT_OPERATIONS, Batcher
-from .copy import copy_tables
-from .encode import encode
-from .feed import Feed
+from .batcher import DOCUMENT_OPERATIONS, Batcher, Pending
+from .copy import Copy
+from .feed import Arrival, Feed
+from .lanes import IDLE_SECONDS, Lanes
 from .line import Line
 from .tables import Tables
 
 log = logging.getLogger(__name__)
 
-#: While nothing happens the position is committed this often, in seconds, so that a
-#: quiet schema does not fall out of the source's history.
-IDLE_SECONDS = 10.0
-
-#: A loop that waits for the source turns at least this often.
+#: The loop turns at least this often, in seconds, whatever it waits for.
 TURN_SECONDS = 1.0
+
+#: How long a stop waits for what the lanes have begun; then it is done again.
+DRAIN_SECONDS = 8.0
 
 #: The rows of these stay as they are, whatever happened to their collection.
 _REMOVALS = {
@@ -35,150 +34,234 @@ _REMOVALS = {
 
 
 class Stream:
-    """Follows the source from ``position`` on.
+    """Follows the source from the smallest of the lanes' ``positions`` on.
 
-    until: end as soon as the committed position has reached this time; None: never.
+    until: asked at every turn; the stream ends as soon as its position has reached the
+    time it answers. None: not yet, or never.
     """
 
     def __init__(
-        self, line: Line, tables: Tables, position: Position, until: ClusterTime | None
+        self,
+        line: Line,
+        tables: Tables,
+        copy: Copy,
+        positions: Sequence[Position],
+        until: Callable[[], ClusterTime | None],
     ) -> None:
         self._line = line
         self._tables = tables
+        self._copy = copy
         self._until = until
-        self._committed_at = line.clock()
+        self._news = line.runtime.condition()
+        self._lanes = Lanes(line, tables, copy, positions, self._news)
+        lane_of = self._lanes.lane_of
         self._batcher = Batcher(
-            line.schema.stream_batch_size, line.schema.stream_batch_bytes
+            line.schema.stream_batch_size,
+            line.schema.stream_batch_bytes,
+            lane_of if len(positions) > 1 else None,
         )
-        self._feed = Feed(line, position)
+        order = line.source.order
+        first = min(positions, key=lambda each: order(each.token))
+        self._behind = [order(each.token) for each in positions]
+        self._uneven = len(set(self._behind)) > 1
+        self._several = len(positions) > 1
+        self._reached: Position | None = None
+        self._settled = False
+        self._feed = Feed(line, first, self._news)
 
-    def run(self) -> None:
-        """Returns when ``until`` is reached; raises Stopped when the stop came.
+    def run(self) -> Position:
+        """Returns the end's position, where every lane stands then.
 
-        Every document committed before a stop is; a source transaction that was not
-        read to its end is left for the next start.
+        Raises Stopped when the stop came: what was handed to a lane is committed; a
+        source transaction that was not read to its end is left for the next start.
         """
-        with self._feed:
+        with self._feed, self._lanes:
             while not self._line.stop.requested:
-                if self._turn():
-                    return
-        reached("sigterm_drain")
-        if not self._batcher.empty and not self._batcher.inside_transaction:
-            self._commit()
+                if (end := self._turn()) is not None:
+                    return end
+            self._drain()
         raise Stopped
 
-    def _turn(self) -> bool:
-        """One reply, or the batch when no reply waits. True when the end is reached."""
-        batcher = self._batcher
-        ready = not batcher.empty and not batcher.inside_transaction
-        reply = self._feed.next(0.0 if ready else TURN_SECONDS)
-        if reply is None:
-            self._line.progress.turn()
-            return ready and self._commit()
-        return self._take(reply)
+    # --- one turn ---------------------------------------------------------------
 
-    def _take(self, reply: Reply) -> bool:
-        reached("batch_received")
-        events = _events(reply)
-        reached("mid_decode")
+    def _turn(self) -> Position | None:
+        """What can be done at once; the end's position when it is reached."""
+        self._line.progress.turn()
+        until = self._until()
+        with self._news:
+            self._news.wait_for(self._has_work, TURN_SECONDS)
+            arrival = self._feed.take() if self._has_room else None
+        self._check()
+        if arrival is not None:
+            self._take(arrival)
+        elif self._ready and self._lanes.free:
+            self._submit()
+        if self._ends(until) or self._rests():
+            position = self._level()
+            return position if self._ends(until) else None
+        return None
+
+    def _has_work(self) -> object:
+        return (
+            self._lanes.failure is not None
+            or self._feed.failure is not None
+            or (self._feed.queued and self._has_room)
+            or (self._ready and self._lanes.free)
+        )
+
+    @property
+    def _ready(self) -> bool:
+        """The batch could be committed as it is."""
+        return not self._batcher.empty and not self._batcher.inside_transaction
+
+    @property
+    def _has_room(self) -> bool:
+        """The batch may take more; a transaction that was begun has to be ended."""
+        return not self._batcher.full or self._batcher.inside_transaction
+
+    def _check(self) -> None:
+        """Raises what ended a lane or the reading."""
+        if self._lanes.failure is not None:
+            raise self._lanes.failure
+        if self._feed.failure is not None and not self._feed.queued:
+            raise self._feed.failure
+        if self._copy.failure is not None and not self._copy.working:
+            raise self._copy.failure
+        self._line.check()
+
+    def _take(self, arrival: Arrival) -> None:
         batcher = self._batcher
+        events = self._fresh(arrival.events) if self._uneven else arrival.events
         index = 0
         while (index := batcher.extend(events, index)) < len(events):
-            if not batcher.empty and self._commit():
-                return True
             event = events[index]
             if event.operation not in DOCUMENT_OPERATIONS:
                 self._structure(event)
-                batcher.passed(event.token)
                 index += 1
-        batcher.reply_used_up(reply.post_batch_resume_token, events=len(events))
+            else:
+                self._submit()
+        batcher.reply_used_up(arrival.token, events=len(events))
+        if arrival.token is not None:
+            self._reached = self._feed.position_of(arrival.token)
+            self._settled = batcher.settled
         self._line.progress.heard(
-            reply.operation_time,
+            arrival.source_time,
             queued=self._feed.queued,
-            idle=batcher.empty and batcher.settled and not self._feed.queued,
-        )
-        if batcher.empty:
-            return self._idle_place_counts() and self._commit()
-        return batcher.full and not batcher.inside_transaction and self._commit()
-
-    def _idle_place_counts(self) -> bool:
-        """Is a place without events worth a commit? Now and then, and at the end."""
-        token = self._batcher.token
-        if token is None:
-            return False
-        if self._line.clock() - self._committed_at >= IDLE_SECONDS:
-            return True
-        return self._is_end(self._feed.position_of(token), self._batcher.settled)
-
-    def _is_end(self, position: Position, settled: bool) -> bool:
-        if self._until is None:
-            return False
-        # Several events can share one time; only a settled place is behind them all.
-        return position.cluster_time > self._until or (
-            settled and position.cluster_time == self._until
+            idle=batcher.empty
+            and batcher.settled
+            and not self._feed.queued
+            and self._lanes.settled,
         )
 
-    def _commit(self) -> bool:
-        """Commit what the batcher holds. True when that was the end."""
+    def _fresh(self, events: Sequence[ChangeEvent]) -> Sequence[ChangeEvent]:
+        """Without what the lane of an event has committed before a restart."""
+        order, lane_of = self._line.source.order, self._lanes.lane_of
+        last = max(self._behind)
+        fresh = []
+        for event in events:
+            place = order(event.token)
+            if place > last:
+                self._uneven = False
+            if place > self._behind[lane_of(event)]:
+                fresh.append(event)
+        return fresh
+
+    # --- handing over -----------------------------------------------------------
+
+    def _submit(self) -> None:
+        """Hand the batch to the lanes, as soon as they are free."""
         pending = self._batcher.take()
         if pending is None:
-            return False
+            return
         if pending.cuts:
             log.warning(
                 "a transaction of the source is larger than stream_batch_bytes; "
                 "it is committed in parts"
             )
-        line = self._line
-        started = line.clock()
         position = self._feed.position_of(pending.token)
-        encoded = encode(line, self._tables, pending)
-        batch = Batch(position, encoded.tables)
+        if pending.joint:
+            self._await(lambda: self._lanes.settled)
+            self._lanes.together(pending, position)
+        else:
+            self._await(lambda: self._lanes.free)
+            self._lanes.submit(pending, position)
 
-        def attempt() -> None:
-            nonlocal encoded, batch
-            try:
-                line.destination.commit(batch)
-            except StructureChanged:
-                # A copy rewrote a key meanwhile, and these rows are of no use.
-                encoded = encode(line, self._tables, pending)
-                batch = Batch(position, encoded.tables)
-                raise
+    def _await(self, ready: Callable[[], bool]) -> None:
+        """Wait for the lanes. Raises Stopped when they take too long for a stop."""
+        waited = 0.0
+        while True:
+            with self._news:
+                self._news.wait_for(
+                    lambda: ready() or self._lanes.failure is not None, TURN_SECONDS
+                )
+            self._check()
+            if ready():
+                return
+            self._line.progress.turn()
+            waited = waited + TURN_SECONDS if self._line.stop.requested else 0.0
+            if waited >= DRAIN_SECONDS:
+                raise Stopped
 
-        line.retry(attempt)
-        self._committed_at = line.clock()
-        for collection, counts in encoded.counts:
-            line.progress.committed(collection, counts)
-        for changes in batch.tables:
-            for rows in changes.upserts:
-                line.letters.committed(changes.table.name, rows.rejects)
-        if encoded.filtered:
-            line.progress.filtered(encoded.filtered)
-        seconds = self._committed_at - started if batch.tables else None
-        line.progress.moved(position.cluster_time, seconds=seconds)
-        return self._is_end(position, pending.settled)
+    def _settle(self) -> None:
+        """Commit everything that was taken, in every lane."""
+        if not self._batcher.empty:
+            self._submit()
+        self._await(lambda: self._lanes.settled)
+
+    def _level(self) -> Position | None:
+        """Commit the place reached, and what was taken up to it, in every lane."""
+        self._await(lambda: self._lanes.settled)
+        pending = self._batcher.take()
+        if pending is None and self._several and self._reached is not None:
+            pending = Pending(self._reached.token, {}, 0, self._settled)
+        if pending is not None:
+            position = self._feed.position_of(pending.token)
+            self._lanes.together(pending, position)
+            self._await(lambda: self._lanes.settled)
+        return self._reached
+
+    def _drain(self) -> None:
+        reached("sigterm_drain")
+        if self._batcher.inside_transaction:
+            self._await(lambda: self._lanes.settled)
+        else:
+            self._level()
+
+    def _rests(self) -> bool:
+        """Is a place without events worth a commit, now and then?"""
+        batcher = self._batcher
+        return (
+            batcher.empty
+            and batcher.token is not None
+            and self._lanes.settled
+            and self._lanes.rested >= IDLE_SECONDS
+        )
+
+    def _ends(self, until: ClusterTime | None) -> bool:
+        """Is everything up to ``until`` taken? Several events can share one time, so
+        only a settled place is behind them all."""
+        at = self._reached
+        if until is None or at is None or self._batcher.inside_transaction:
+            return False
+        return at.cluster_time > until or (self._settled and at.cluster_time == until)
+
+    # --- structure --------------------------------------------------------------
 
     def _structure(self, event: ChangeEvent) -> None:
         """A collection came, went or changed. Rows are kept; a new name is copied."""
-        line, operation, name = self._line, event.operation, event.collection
-        if operation in _REMOVALS and (not name or self._tables.get(name) is not None):
-            namespace = f"{event.database}.{name}" if name else event.database
-            log.warning(
-                "%s; the rows that were copied from it are kept",
-                _REMOVALS[operation],
-                extra={"namespace": namespace},
-            )
+        operation, name = event.operation, event.collection
+        if operation in _REMOVALS:
+            # What came before belongs to the old name.
+            self._settle()
+            if not name or self._tables.get(name) is not None:
+                namespace = f"{event.database}.{name}" if name else event.database
+                log.warning(
+                    "%s; the rows that were copied from it are kept",
+                    _REMOVALS[operation],
+                    extra={"namespace": namespace},
+                )
         if operation == "rename" and (new := event.to_collection) is not None:
-            shape = self._tables.renamed(new)
-            if shape is not None:
-                copy_tables(line, [shape])
-
-
-def _events(reply: Reply) -> list[ChangeEvent]:
-    try:
-        return parse_events(reply)
-    except CorruptBSON as error:
-        raise SourceError(
-            f"a change event cannot be read: {error}",
-            hint="the stream cannot pass it; run `cwarp sync` with a new schema to "
-            "copy again, and report this",
-        ) from error
+            renamed = self._tables.renamed(new)
+            if renamed is not None:
+                self._copy.start([renamed])
+        self._batcher.passed(event.token)

@@ -10,7 +10,7 @@ from cwarp_core import ChangeEvent, Observation, key_encoding
 
 from ..config import TableSettings
 from ..errors import PreconditionError
-from ..model import ChunkRange, Collection, Table
+from ..model import Chunk, ChunkRange, ClusterTime, Collection, Table
 from ..schema.infer import infer_table, key_encoding_of
 from .line import Line
 from .progress import Counts, Phase
@@ -26,22 +26,25 @@ UNSUPPORTED = {
 
 
 class Tables:
-    """The synced tables by collection. Used by one thread."""
+    """The synced tables by collection. Any thread, once they are prepared."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._making = line.runtime.condition()
         self._shapes: dict[str, Shape] = {}
         self._names: set[str] = set()
 
     def get(self, collection: str) -> Shape | None:
         return self._shapes.get(collection)
 
-    def prepare(self) -> list[Shape]:
+    def prepare(
+        self, position_time: ClusterTime
+    ) -> list[tuple[Shape, Sequence[Chunk]]]:
         """Find or make the table of every selected collection.
 
-        Returns those whose copy is not complete. A collection without documents gets
-        none yet: its key's type is not known before the first document, and that one
-        will come with the stream.
+        Returns those whose copy is not complete, or has read what the position has not
+        passed. A collection without documents gets none yet: its key's type is not
+        known before the first document, and that one will come with the stream.
         """
         line = self._line
         states = {
@@ -49,6 +52,8 @@ class Tables:
             for state in line.retry(line.destination.tables)
         }
         self._names = {state.table.name for state in states.values()}
+        # Whoever owned the schema before has read nothing newer than this.
+        newest = line.retry(line.source.newest_time) if states else 0
         listed = [
             each
             for each in line.retry(line.source.discover)
@@ -57,11 +62,11 @@ class Tables:
         sizes = {each.name: each.documents for each in listed}
         # A table whose collection is gone stays, and follows it if it comes back.
         kept = [name for name in states if line.schema.selects(name)]
-        incomplete = []
+        copied = []
         for name in dict.fromkeys([*sizes, *kept]):
             state = states.get(name)
             if state is not None:
-                shape = self._add(state.table)
+                shape = self._add(state.table, newest)
                 if state.pending_letters:
                     waiting = partial(line.destination.waiting_keys, state.table)
                     shape.make_up(line.retry(waiting))
@@ -70,40 +75,50 @@ class Tables:
             else:
                 line.progress.table(name, Phase.EMPTY)
                 continue
-            copied = state.documents if state else 0
+            if state is not None and state.planned:
+                chunks: Sequence[Chunk] = state.chunks
+            else:
+                chunks = self._plan(shape, self._chunks(name))
+            phase = _phase(chunks, position_time)
+            if phase is not Phase.STREAMING:
+                copied.append((shape, chunks))
+            documents = sum(each.documents for each in chunks)
             line.progress.table(
                 name,
-                Phase.COPIED if state and state.complete else Phase.STARTING,
+                phase,
                 table=shape.table.name,
-                expected=max(sizes.get(name, 0), copied),
-                counts=Counts(read=copied, copied=copied),
+                expected=max(sizes.get(name, 0), documents),
+                counts=Counts(read=documents, copied=documents),
             )
-            if state is None or not state.planned:
-                self._plan(shape, self._chunks(name))
-            if state is None or not state.complete:
-                incomplete.append(shape)
-        return incomplete
+        return copied
 
-    def renamed(self, collection: str) -> Shape | None:
+    def renamed(self, collection: str) -> tuple[Shape, Sequence[Chunk]] | None:
         """A collection got this name, documents and all: its table, ready to be copied.
 
         None when it has one already, is not selected, or is empty or gone by now.
         """
-        if collection in self._shapes or not self._line.schema.selects(collection):
-            return None
-        shape = self._create(collection)
-        if shape is not None:
-            self._plan(shape, self._chunks(collection))
-        return shape
+        with self._making:
+            if collection in self._shapes or not self._line.schema.selects(collection):
+                return None
+            shape = self._create(collection)
+            if shape is None:
+                return None
+            return shape, self._plan(shape, self._chunks(collection))
 
-    def born(self, collection: str, events: Iterable[ChangeEvent]) -> Shape | None:
-        """The table of a collection that is first met in the stream.
+    def found(self, collection: str, events: Iterable[ChangeEvent]) -> Shape | None:
+        """The table of a collection; made, when it is first met in the stream.
 
-        It did not exist, or held nothing, when the collections were listed, after
+        Then it did not exist, or held nothing, when the collections were listed, after
         the position was taken. So its whole history is in the stream, and there is
         nothing to copy. None while there is no document to learn from.
         """
-        events = list(events)
+        shape = self._shapes.get(collection)
+        if shape is not None:
+            return shape
+        with self._making:
+            return self._shapes.get(collection) or self._born(collection, list(events))
+
+    def _born(self, collection: str, events: Sequence[ChangeEvent]) -> Shape | None:
         shape = self._create(
             collection,
             documents=[each.document for each in events if each.document],
@@ -115,11 +130,6 @@ class Tables:
                 collection, Phase.STREAMING, table=shape.table.name
             )
         return shape
-
-    def streaming(self) -> None:
-        """Every table follows the stream from now on."""
-        for name in self._shapes:
-            self._line.progress.table(name, Phase.STREAMING)
 
     def _can_follow(self, collection: Collection) -> bool:
         reason = UNSUPPORTED.get(collection.kind)
@@ -135,8 +145,8 @@ class Tables:
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
         return False
 
-    def _add(self, table: Table) -> Shape:
-        shape = self._shapes[table.collection] = Shape(self._line, table)
+    def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
+        shape = self._shapes[table.collection] = Shape(self._line, table, known)
         self._names.add(table.name)
         return shape
 
@@ -193,7 +203,16 @@ class Tables:
     def _chunks(self, collection: str) -> list[ChunkRange]:
         return self._line.retry(lambda: self._line.source.plan_chunks(collection))
 
-    def _plan(self, shape: Shape, ranges: Sequence[ChunkRange]) -> None:
+    def _plan(self, shape: Shape, ranges: Sequence[ChunkRange]) -> Sequence[Chunk]:
         line = self._line
         with line.structure:
-            line.retry(lambda: line.destination.plan(shape.table, ranges))
+            return line.retry(lambda: line.destination.plan(shape.table, ranges))
+
+
+def _phase(chunks: Sequence[Chunk], position_time: ClusterTime) -> Phase:
+    """Where the copy of a table stands."""
+    if any(each.state != "done" for each in chunks):
+        return Phase.STARTING
+    if any(each.read_until > position_time for each in chunks):
+        return Phase.COPIED
+    return Phase.STREAMING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -11,6 +10,7 @@ from typing import Self, TypeVar
 from ..errors import WarpError
 from ..protocols import KnowsLetters, KnowsOldest
 from .line import Line
+from .runtime import Task
 
 T = TypeVar("T")
 
@@ -34,11 +34,11 @@ class Watch:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._over = threading.Event()
-        self._thread = line.thread(self._look_on, "watch")
+        self._over = line.stop.child()
+        self._tasks: list[Task] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._tasks.append(self._line.start(self._look_on, "watch"))
         return self
 
     def __exit__(
@@ -47,8 +47,9 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
-        self._thread.join(CLOSE_SECONDS)
+        self._over.request()
+        for task in self._tasks:
+            task.join(CLOSE_SECONDS)
         # What the closing summary tells is as of the end.
         if self._line.progress.position_time is not None:
             self._look()

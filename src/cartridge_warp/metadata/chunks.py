@@ -46,8 +46,8 @@ def by_table(
     """
     cur.execute(
         query(
-            "SELECT table_name, chunk_id, lower, upper, state, documents, read_time"
-            " FROM {meta}.snapshot_chunks WHERE schema_name = %s"
+            "SELECT table_name, chunk_id, lower, upper, state, documents, read_time,"
+            " read_until FROM {meta}.snapshot_chunks WHERE schema_name = %s"
             " ORDER BY table_name, ordinal, chunk_id",
             meta,
         ),
@@ -80,7 +80,8 @@ def claim(
                   AND (state = 'pending' OR (state = 'copying'
                        AND epoch = %(epoch)s AND worker = %(worker)s))
                 ORDER BY state, ordinal, chunk_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING chunk_id, lower, upper, state, documents, read_time
+            RETURNING chunk_id, lower, upper, state, documents, read_time,
+                read_until
             """,
             meta,
         ),
@@ -90,10 +91,10 @@ def claim(
 
 
 def _chunk(row: TupleRow) -> Chunk:
-    number, lower, upper, state, documents, time = row
-    return Chunk(
-        number, ChunkRange(lower, upper), state, documents, unsigned(time) or 0
-    )
+    number, lower, upper, state, documents, *times = row
+    read_time, read_until = (unsigned(time) or 0 for time in times)
+    where = ChunkRange(lower, upper)
+    return Chunk(number, where, state, documents, read_time, read_until)
 
 
 def finish(
@@ -106,6 +107,7 @@ def finish(
     documents: int,
     rows: int,
     read_time: ClusterTime,
+    read_until: ClusterTime,
     upper: bytes | None,
 ) -> bool:
     """Make a claimed chunk ``done``; False when the claim is another's by now.
@@ -117,12 +119,15 @@ def finish(
             """
             UPDATE {meta}.snapshot_chunks
             SET state = 'done', upper = %s, documents = %s, rows = %s, read_time = %s,
-                done_at = now()
+                read_until = %s, done_at = now()
             WHERE chunk_id = %s AND state = 'copying' AND epoch = %s AND worker = %s
             """,
             meta,
         ),
-        (upper, documents, rows, read_time, chunk.chunk_id, epoch, worker),
+        (
+            *(upper, documents, rows, read_time, read_until),
+            *(chunk.chunk_id, epoch, worker),
+        ),
     )
     return cur.rowcount == 1
 
@@ -141,7 +146,8 @@ def split_off(
                 (schema_name, table_name, ordinal, lower, upper)
             SELECT schema_name, table_name, ordinal, %s, %s
             FROM {meta}.snapshot_chunks WHERE chunk_id = %s
-            RETURNING chunk_id, lower, upper, state, documents, read_time
+            RETURNING chunk_id, lower, upper, state, documents, read_time,
+                read_until
             """,
             meta,
         ),

@@ -38,7 +38,8 @@ CREATE TABLE {meta}.sync_markers (
 
 -- The ranges of _id a table is first copied by. Bounds: lower inside, upper outside.
 -- Their order is that of (ordinal, chunk_id): what is split off has its chunk's ordinal.
--- worker: the copier's slot in the owner's process. read_time: a cluster time.
+-- worker: the copier's slot in the owner's process. Cluster times: what was committed
+-- up to read_time is in the rows, and nothing newer than read_until.
 CREATE TABLE {meta}.snapshot_chunks (
     chunk_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     schema_name text NOT NULL,
@@ -51,6 +52,7 @@ CREATE TABLE {meta}.snapshot_chunks (
     epoch bigint,
     worker integer,
     read_time numeric(20),
+    read_until numeric(20),
     documents bigint NOT NULL DEFAULT 0,
     rows bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),

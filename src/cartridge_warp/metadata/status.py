@@ -141,9 +141,9 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                 c.chunks, c.done, c.documents, s.copied, s.events, s.applied,
                 s.deleted, s.superseded, s.rejected, s.rescued,
                 CASE WHEN s.planned AND c.chunks = c.done
-                    THEN to_timestamp(div(c.read_time, 4294967296)::float8) END,
+                    THEN to_timestamp(div(c.read_until, 4294967296)::float8) END,
                 s.planned AND c.chunks = c.done
-                    AND coalesce(c.read_time <= m.cluster_time, c.chunks = 0)
+                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0)
             FROM {meta}.table_state s
             JOIN LATERAL (
                 SELECT definition, version FROM {meta}.schema_registry
@@ -154,8 +154,8 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                 SELECT count(*) AS chunks,
                     count(*) FILTER (WHERE state = 'done') AS done,
                     coalesce(sum(documents), 0)::bigint AS documents,
-                    CASE WHEN count(*) = count(read_time)
-                        THEN max(read_time) END AS read_time
+                    CASE WHEN count(*) = count(read_until)
+                        THEN max(read_until) END AS read_until
                 FROM {meta}.snapshot_chunks
                 WHERE schema_name = s.schema_name AND table_name = s.table_name
             ) AS c ON true

@@ -14,6 +14,7 @@ ALTER TABLE {meta}.dead_letter_queue ADD COLUMN constraint_name text;
 ALTER TABLE {meta}.snapshot_chunks
     ADD COLUMN ordinal integer NOT NULL DEFAULT 0,
     ADD COLUMN read_time numeric(20),
+    ADD COLUMN read_until numeric(20),
     DROP COLUMN backend_pid,
     DROP COLUMN backend_start;
 

@@ -24,14 +24,18 @@ from ..errors import HistoryLost, SourceError, SourceUnavailable
 
 
 class Verdict(StrEnum):
-    """resume: an open stream is reopened at once, after its last token.
+    """resume: an open stream is reopened after its last token; others try again.
 
-    retry: waiting may mend it.  history: the oplog no longer holds the position.
-    fatal: somebody has to act; what is not listed is fatal.
+    retry: waiting may mend it.  time: the token is of no use, the stream is opened at
+    its time.  slim: a change event is too large, it is read without its document.
+    history: the oplog no longer holds the position.  fatal: somebody has to act; what
+    is not listed is fatal. Where there is no stream, ``time`` and ``slim`` are fatal.
     """
 
     RESUME = "resume"
     RETRY = "retry"
+    TIME = "time"
+    SLIM = "slim"
     HISTORY = "history"
     FATAL = "fatal"
 
@@ -42,30 +46,49 @@ RESUMABLE_LABEL = "ResumableChangeStreamError"
 #: Labels with which a server says that it only has too much to do.
 _RETRY_LABELS = ("RetryableError", "SystemOverloadedError")
 
-_CURSOR_NOT_FOUND = 43
+#: What the stages of a resume token's parser say to one that is cut, empty, of another
+#: make or of a later version (seen on 6.0): FailedToParse Overflow InvalidResumeToken,
+#: and places in the code without a name.
+_FOREIGN = (9, 15, 260, 40647, 40649, 50795, 50796, 50811)
 
 #: Numbers and names are those of MongoDB's ``error_codes.yml``.
 TABLE: dict[int, Verdict] = {
-    _CURSOR_NOT_FOUND: Verdict.RESUME,
-    # HostUnreachable HostNotFound NetworkTimeout ShutdownInProgress, SocketException
-    **dict.fromkeys((6, 7, 89, 91, 9001), Verdict.RETRY),
+    # CursorNotFound, CappedPositionLost: a cursor that fell behind the oplog. Whether
+    # the position fell behind it too is what reopening the stream shows.
+    **dict.fromkeys((43, 136), Verdict.RESUME),
+    # HostUnreachable HostNotFound NetworkTimeout ShutdownInProgress SocketException
+    # NetworkInterfaceExceededTimeLimit ConnectionPoolExpired
+    **dict.fromkeys((6, 7, 89, 91, 9001, 202, 317), Verdict.RETRY),
     # NotWritablePrimary PrimarySteppedDown NotPrimaryNoSecondaryOk
-    # NotPrimaryOrSecondary InterruptedDueToReplStateChange
-    **dict.fromkeys((10107, 189, 13435, 13436, 11602), Verdict.RETRY),
+    # NotPrimaryOrSecondary InterruptedDueToReplStateChange LegacyNotPrimary
+    # ElectionInProgress
+    **dict.fromkeys(
+        (10107, 189, 13435, 13436, 11602, 10058, 216),
+        Verdict.RETRY,
+    ),
     # MaxTimeMSExpired ExceededTimeLimit Interrupted InterruptedAtShutdown
-    **dict.fromkeys((50, 262, 11601, 11600), Verdict.RETRY),
+    # ClientMarkedKilled
+    **dict.fromkeys((50, 262, 11601, 11600, 46841), Verdict.RETRY),
     # LockTimeout WriteConflict QueryPlanKilled CursorKilled CursorInUse
-    **dict.fromkeys((24, 112, 175, 237, 12051), Verdict.RETRY),
+    # TemporarilyUnavailable
+    **dict.fromkeys((24, 112, 175, 237, 12051, 365), Verdict.RETRY),
     # ReadConcernMajorityNotAvailableYet SnapshotUnavailable SnapshotTooOld
     # RetryChangeStream FailedToSatisfyReadPreference
     **dict.fromkeys((134, 246, 239, 234, 133), Verdict.RETRY),
     # StaleShardVersion StaleEpoch StaleConfig StaleDbVersion ShardNotFound
     **dict.fromkeys((63, 150, 13388, 249, 70), Verdict.RETRY),
-    # CappedPositionLost ChangeStreamHistoryLost
-    **dict.fromkeys((136, 286), Verdict.HISTORY),
-    # Unauthorized AuthenticationFailed AtlasError InvalidResumeToken
-    # ChangeStreamFatalError BSONObjectTooLarge
-    **dict.fromkeys((13, 18, 8000, 260, 280, 10334), Verdict.FATAL),
+    # ChangeStreamFatalError: the token's event was not found.
+    280: Verdict.TIME,
+    # BSONObjectTooLarge, and a string too large inside one
+    **dict.fromkeys((10334, 16493), Verdict.SLIM),
+    # ChangeStreamHistoryLost
+    286: Verdict.HISTORY,
+    # Unauthorized AuthenticationFailed AtlasError
+    **dict.fromkeys((13, 18, 8000), Verdict.FATAL),
+    **dict.fromkeys(_FOREIGN, Verdict.FATAL),
+    # NamespaceNotFound NoMatchingDocument CommandNotSupportedOnView, and a stream of a
+    # collection that is not there: nothing that we ask for can end so.
+    **dict.fromkeys((26, 47, 166, 40615), Verdict.FATAL),
 }
 
 #: Codes that say "not with these credentials".
@@ -73,18 +96,21 @@ CREDENTIALS = frozenset({18, 8000})
 UNAUTHORIZED = 13
 
 _RIGHTS = "check the user, the password and authSource in the connection string"
-_TOKEN = (
+FOREIGN_HINT = (
     "the stored position does not fit this source's history; "
     "check that it is the same cluster, or copy into a new schema"
+)
+_LARGE_HINT = (
+    "a document whose _id is larger than about 3 MB was written, and no change stream "
+    "can tell of it; delete it and copy into a new schema"
 )
 _HINTS = {
     13: "grant the user the role `read` on the database",
     18: _RIGHTS,
     8000: _RIGHTS,
-    260: _TOKEN,
-    280: _TOKEN,
-    10334: "a change event is larger than 16 MB, which no stream can deliver; "
-    "copy into a new schema",
+    280: FOREIGN_HINT,
+    **dict.fromkeys(_FOREIGN, FOREIGN_HINT),
+    **dict.fromkeys((10334, 16493), _LARGE_HINT),
 }
 _HISTORY_HINT = (
     "what happened since is gone from the oplog: copy again into a new schema, and "
@@ -125,9 +151,9 @@ def translated(error: PyMongoError, doing: str) -> SourceError:
     message = f"MongoDB refused {doing}: {name} ({error.code})"
     if verdict is Verdict.HISTORY:
         return HistoryLost(message, hint=_HISTORY_HINT)
-    if verdict is Verdict.FATAL:
-        return SourceError(message, hint=_HINTS.get(error.code, ""))
-    return SourceUnavailable(message, hint="this passes by itself")
+    if verdict in (Verdict.RESUME, Verdict.RETRY):
+        return SourceUnavailable(message, hint="this passes by itself")
+    return SourceError(message, hint=_HINTS.get(error.code, ""))
 
 
 @contextmanager

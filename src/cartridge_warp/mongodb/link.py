@@ -231,22 +231,34 @@ def _anonymous(uri: str) -> bool:
 def _check_options(uri: str) -> None:
     """Refuse the options of a URI that the driver would only warn about.
 
-    Its words name an option, and are shown unless the query may be part of a password
-    that should have been written as %XX.
+    The option is named, unless the query may be part of a password that should have
+    been written as %XX. The driver's words do not always name it.
     """
     query = urlsplit(uri).query
+    if (fault := _fault(query)) is None:
+        return
+    if "@" in query:
+        raise fault
+    alone = (part for part in query.split("&") if _fault(part))
+    name = next(alone, "").partition("=")[0]
+    words = str(fault).partition(". Did you mean")[0]
+    raise ConfigError(
+        f"the option {name} of the URI is not usable: {words}"
+        if name
+        else f"an option of the URI is not usable: {words}",
+        hint="correct it or take it out",
+        setting=_SETTING,
+    )
+
+
+def _fault(query: str) -> Exception | None:
+    """What the driver says against options of a URI; None to those that it takes."""
     try:
         if query:
             split_options(query, warn=False)
     except (ConfigurationError, ValueError, OSError) as error:
-        if "@" in query:
-            raise
-        words = str(error).partition(". Did you mean")[0]
-        raise ConfigError(
-            f"an option of the URI is not usable: {words}",
-            hint="correct it or take it out",
-            setting=_SETTING,
-        ) from None
+        return error
+    return None
 
 
 def _number(time: Timestamp) -> ClusterTime:

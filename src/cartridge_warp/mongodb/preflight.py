@@ -13,10 +13,12 @@ from ..model import SourceIdentity
 from .changes import position_now
 from .errors import CREDENTIALS, UNAUTHORIZED
 from .link import Link
+from .stage import IMAGES_WIRE, Stage
 
 log = logging.getLogger(__name__)
 
 _MIN_WIRE = 9
+_BAD_VALUE = 2
 _COMMAND_NOT_FOUND = 59
 
 #: The driver's words for a server that has not answered, and for one that was started
@@ -31,10 +33,11 @@ _OWN = frozenset({"admin", "config", "local"})
 _SHOWN = 10
 
 
-def check(link: Link, *, new: bool = True) -> SourceIdentity:
+def check(link: Link, full_document: str, *, new: bool = True) -> SourceIdentity:
     """Raise PreconditionError for the first thing that is missing.
 
-    new: the database has to exist; the position of an earlier start outlives it.
+    full_document: the setting.  new: the database has to exist; the position of an
+    earlier start outlives it.
     """
     try:
         hello = link.ask({"hello": 1}, admin=True)
@@ -46,7 +49,7 @@ def check(link: Link, *, new: bool = True) -> SourceIdentity:
                 hint="check the database's name (capital letters count), or make a "
                 f"collection in it{_databases(link)}",
             )
-        position_now(link)
+        _check_stream(link, hello, full_document)
         return SourceIdentity(_identity(link, hello), version)
     except SourceError as error:
         raise _precondition(link, error) from error
@@ -74,6 +77,27 @@ def _check_server(hello: dict[str, Any], version: str) -> None:
             hint="take directConnection out of the connection string, and name the "
             "set: ?replicaSet=" + str(hello["setName"]),
         )
+
+
+def _check_stream(link: Link, hello: dict[str, Any], full_document: str) -> None:
+    """A stream like the one that will be read opens."""
+    images = full_document == "post_image"
+    old = hello["maxWireVersion"] < IMAGES_WIRE
+    try:
+        if not (images and old):
+            position_now(link, Stage.of(link, full_document))
+            return
+    except SourceError as error:
+        # A server of 6.0 that still behaves like an older one does not know the word.
+        cause = error.__cause__
+        known = isinstance(cause, OperationFailure) and cause.code == _BAD_VALUE
+        if not (images and known):
+            raise
+    raise PreconditionError(
+        "full_document: post_image needs MongoDB 6.0 with the feature compatibility "
+        "version 6.0",
+        hint="take `full_document: lookup`, which needs nothing",
+    )
 
 
 def _has_collections(link: Link) -> bool:

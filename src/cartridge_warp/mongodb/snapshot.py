@@ -32,8 +32,9 @@ _SAMPLED_OF = 25
 _FIRST_BATCH = 500
 _MAX_BATCH = 5000
 
-#: Ids that one lookup command names.
+#: Ids that one lookup command names, and their bytes: a command holds 16 MB.
 LOOKUP_KEYS = 1000
+LOOKUP_BYTES = 4 << 20
 
 _NAMESPACE_NOT_FOUND = 26
 
@@ -83,8 +84,11 @@ def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
     """Ranges that hold every ``_id`` once: the first and the last are open.
 
     The inner bounds are sampled ids. The server sorts them, and merges those that are
-    equal (1 and 1.0), by the order and the collation of the collection itself.
+    equal (1 and 1.0). Where the collection has a collation, its order of ids is not
+    that of their bytes, and nobody but the server could say in which range one lies.
     """
+    if _collated(link, collection):
+        return [ChunkRange(None, None)]
     documents, nbytes = size_of(link, collection)
     chunks = max(
         math.ceil(documents / CHUNK_DOCUMENTS), math.ceil(nbytes / CHUNK_BYTES), 1
@@ -112,9 +116,13 @@ def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
 
 
 def snapshot(
-    link: Link, collection: str, chunk: ChunkRange, batch_bytes: int
+    link: Link,
+    collection: str,
+    chunk: ChunkRange,
+    batch_bytes: int,
+    after: ClusterTime,
 ) -> Iterator[Reply]:
-    """The committed documents of a chunk in ``_id`` order, read from now on.
+    """The committed documents of a chunk in ``_id`` order, at ``after`` or later.
 
     ``min`` and ``max`` are bounds of the index, so that every id, of whatever type,
     lies in exactly one range; ``$gte`` would hold ids of one type alone.
@@ -130,7 +138,7 @@ def snapshot(
         "hint": _BY_ID,
         "sort": _BY_ID,
         "batchSize": _FIRST_BATCH,
-        "readConcern": majority(link.newest_time()),
+        "readConcern": majority(after),
     }
 
     def batch(reply: Reply) -> int:
@@ -152,8 +160,7 @@ def lookup(
     link: Link, collection: str, keys: Sequence[bytes], after: ClusterTime
 ) -> Iterator[Reply]:
     """The committed documents with these ``_id`` elements, at ``after`` or later."""
-    for start in range(0, len(keys), LOOKUP_KEYS):
-        part = keys[start : start + LOOKUP_KEYS]
+    for part in _parts(keys):
         command = {
             "find": collection,
             "filter": RawBSONDocument(in_filter(part)),
@@ -162,6 +169,27 @@ def lookup(
             "readConcern": majority(after),
         }
         yield from replies(link, command)
+
+
+def _parts(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Keys that one command can name."""
+    part: list[bytes] = []
+    nbytes = 0
+    for key in keys:
+        if part and (len(part) == LOOKUP_KEYS or nbytes + len(key) > LOOKUP_BYTES):
+            yield part
+            part, nbytes = [], 0
+        part.append(key)
+        nbytes += len(key)
+    if part:
+        yield part
+
+
+def _collated(link: Link, collection: str) -> bool:
+    """Its ids sort by a collation. The simple one is never listed."""
+    with translating("listCollections"):
+        listed = link.database.list_collections(filter={"name": collection})
+        return any("collation" in each.get("options", {}) for each in listed)
 
 
 def _aggregate(

@@ -10,8 +10,10 @@ from cwarp_core import Reply
 from ..config import SchemaSettings, SourceSettings
 from ..model import ChunkRange, ClusterTime, Collection, Position, SourceIdentity
 from . import changes, preflight, snapshot
+from . import token as tokens
 from .errors import translating
 from .link import Link
+from .stage import Stage
 
 #: No change stream covers these, and their estimates mean nothing.
 _WITHOUT_DOCUMENTS = frozenset({"view", "timeseries"})
@@ -34,7 +36,7 @@ class MongoSource:
 
         new: the database has to exist.
         """
-        return preflight.check(self._link, new=new)
+        return preflight.check(self._link, self._settings.full_document, new=new)
 
     def discover(self) -> list[Collection]:
         """The collections of the database, by name, system ones left out."""
@@ -54,11 +56,23 @@ class MongoSource:
 
     def position_now(self) -> Position:
         """The place in history after which nothing is missed from now on."""
-        return changes.position_now(self._link)
+        return changes.position_now(self._link, self._stage())
 
     def time_now(self) -> ClusterTime:
         """The newest time in the primary's oplog, once it is committed."""
         return self._link.committed_time()
+
+    def newest_time(self) -> ClusterTime:
+        """The newest time in the primary's oplog, committed or not.
+
+        A stream tells of what is committed, and that is in every later primary's
+        oplog; so no change that it has told of before this call is newer.
+        """
+        return self._link.newest_time()
+
+    def order(self, token: bytes) -> bytes:
+        """What sorts tokens as the stream has them; only decodes."""
+        return tokens.order(token)
 
     def oldest_time(self) -> ClusterTime | None:
         """The oldest time in the primary's oplog; None when it may not be read."""
@@ -76,25 +90,33 @@ class MongoSource:
         """Ranges that together hold every ``_id`` exactly once, in order."""
         return snapshot.plan_chunks(self._link, collection)
 
-    def snapshot(self, collection: str, chunk: ChunkRange) -> Iterator[Reply]:
-        """The committed documents of a chunk, in ``_id`` order."""
+    def snapshot(
+        self, collection: str, chunk: ChunkRange, after: ClusterTime
+    ) -> Iterator[Reply]:
+        """A chunk's committed documents, in ``_id`` order, at ``after`` or later."""
         size = self._settings.snapshot_batch_bytes
-        return snapshot.snapshot(self._link, collection, chunk, size)
+        return snapshot.snapshot(self._link, collection, chunk, size, after)
 
     def changes(self, position: Position) -> changes.MongoChanges:
-        """Everything after ``position``. Raises HistoryLost when that is gone."""
+        """Everything after ``position``. Raises HistoryLost when that is gone.
+
+        Some events at or before it may come again; see ``MongoChanges``.
+        """
         size = self._settings.change_batch_size
-        return changes.MongoChanges(self._link, position, size)
+        return changes.MongoChanges(self._link, position, self._stage(), size)
 
     def lookup(
         self, collection: str, keys: Sequence[bytes], after: ClusterTime
     ) -> Iterator[Reply]:
         """The committed documents with these ``_id`` elements, at ``after`` or later.
 
-        This is ``full_document: lookup``: a thousand ids a command, where the
-        server's own ``updateLookup`` would read one document an event.
+        A thousand ids a command, where the server's own ``updateLookup`` reads one
+        document an event.
         """
         return snapshot.lookup(self._link, collection, keys, after)
+
+    def _stage(self) -> Stage:
+        return Stage.of(self._link, self._settings.full_document)
 
     def close(self) -> None:
         """End every connection; what is being read elsewhere fails."""

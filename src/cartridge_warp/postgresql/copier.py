@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from cwarp_core import Drift, EncodedBatch, Reject
 
 from ..config import DestinationSettings
-from ..errors import DestinationError, DestinationUnavailable
+from ..errors import DestinationError, DestinationUnavailable, OutcomeUnknown
 from ..killpoint import reached
 from ..metadata import chunks, letters, registry, runs, store
 from ..metadata.letters import Letter
@@ -52,7 +52,7 @@ class _Job:
     ) -> None:
         self.chunk = chunk
         self.table = table
-        self.read_time = read_time
+        self.read_time = self.read_until = read_time
         self.cur = cur
         self.copy = copy
         self.rows = 0
@@ -133,8 +133,11 @@ class PostgresCopier:
         [refused] = bring_in(cur, [part], [], delete)
         return refused
 
-    def commit(self, *, split_at: bytes | None = None) -> Chunk | None:
+    def commit(
+        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
+    ) -> Chunk | None:
         job = self._current()
+        job.read_until = max(read_until, job.read_time)
         try:
             with translating():
                 if job.copy is not None:
@@ -221,6 +224,7 @@ class PostgresCopier:
             documents=job.rows + len(job.letters),
             rows=job.rows,
             read_time=job.read_time,
+            read_until=job.read_until,
             upper=job.chunk.range.upper if split_at is None else split_at,
         )
         if not done:
@@ -244,7 +248,7 @@ class PostgresCopier:
                 break
             except DestinationUnavailable as error:
                 if time.monotonic() > deadline:
-                    raise DestinationError(
+                    raise OutcomeUnknown(
                         "the outcome of a chunk's COMMIT could not be read",
                         hint="start again when PostgreSQL answers; nothing is lost",
                     ) from error
