@@ -139,19 +139,19 @@ def test_two_transactions_that_follow_each_other_are_two() -> None:
 def test_a_transaction_at_the_end_of_a_reply_stays_open() -> None:
     batcher = Batcher(10, BIG)
     batcher.extend(parsed(insert(1, 1, transaction=1)))
-    batcher.reply_used_up(token(1), events=1)
+    batcher.reply_used_up(token(1), settled=False)
     assert batcher.inside_transaction
     batcher.extend(parsed(insert(1, 2, transaction=1), insert(2, 3)))
-    batcher.reply_used_up(token(2), events=2)
+    batcher.reply_used_up(token(2), settled=False)
     assert not batcher.inside_transaction
     assert pending_of(batcher).collections["orders"].events == 3
 
 
-@pytest.mark.parametrize("events", [0, 1])
-def test_a_place_behind_the_last_event_ends_a_transaction(events: int) -> None:
+@pytest.mark.parametrize("place", [1, 9])
+def test_a_settled_place_ends_a_transaction(place: int) -> None:
     batcher = Batcher(10, BIG)
     batcher.extend(parsed(insert(1, 1, transaction=1)))
-    batcher.reply_used_up(token(1) if events == 0 else token(9), events=events)
+    batcher.reply_used_up(token(place), settled=True)
     assert not batcher.inside_transaction
     assert pending_of(batcher).settled
 
@@ -213,7 +213,7 @@ def test_structure_ends_a_batch(operation: str) -> None:
 
 def test_a_quiet_place_is_a_batch_without_events() -> None:
     batcher = Batcher(10, BIG)
-    batcher.reply_used_up(token(5), events=0)
+    batcher.reply_used_up(token(5), settled=True)
     assert batcher.empty
     assert batcher.settled
     pending = pending_of(batcher)
@@ -227,9 +227,9 @@ def test_a_quiet_place_is_a_batch_without_events() -> None:
 def test_a_full_reply_is_not_settled() -> None:
     batcher = Batcher(10, BIG)
     batcher.extend(parsed(insert(1, 1)))
-    batcher.reply_used_up(token(1), events=1)
+    batcher.reply_used_up(token(1), settled=False)
     assert not batcher.settled
-    batcher.reply_used_up(token(1), events=0)
+    batcher.reply_used_up(token(1), settled=True)
     assert batcher.settled
 
 
@@ -283,7 +283,7 @@ def test_any_history_arrives_in_order_and_whole(
         # The source says whether more can follow at once, by the token of the place.
         open_end = position < len(events)
         batcher.reply_used_up(
-            token(position if open_end else position + 1000), events=len(reply)
+            token(position if open_end else position + 1000), settled=not open_end
         )
         if not batcher.empty and not batcher.inside_transaction:
             flush()

@@ -172,22 +172,18 @@ class Batcher:
         self._token = token
         self._settled = False
 
-    def reply_used_up(self, token: bytes | None, *, events: int) -> None:
+    def reply_used_up(self, token: bytes | None, *, settled: bool) -> None:
         """The reply's last event was taken, or passed.
 
-        token: the reply's post-batch token. One that differs from its last event's
-        token says that the source had nothing more to give up to there, so no
-        transaction is open; and so does a reply without events.
+        token: the reply's post-batch token.  settled: the source had nothing more to
+        give up to there, so no transaction is open.
         """
         if token is None:
             return
-        if events == 0 or token != self._token:
-            self._end_transaction()
+        if settled:
+            self._transaction = None
             self._settled = True
         self._token = token
-
-    def _end_transaction(self) -> None:
-        self._transaction = None
 
     def take(self) -> Pending | None:
         """The batch, and start the next one. None when no place was reached."""

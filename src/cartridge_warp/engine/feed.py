@@ -31,12 +31,14 @@ CLOSE_SECONDS = 5.0
 class Arrival(Struct, frozen=True):
     """One reply of the stream.
 
-    token: of the place behind it, None where the source gives none.  source_time: the
-    source's clock when it replied.
+    token: of the place behind it, None where the source gives none.  settled: the
+    source had nothing more to give up to there.  source_time: the source's clock when
+    it replied.
     """
 
     events: Sequence[ChangeEvent]
     token: bytes | None
+    settled: bool
     source_time: ClusterTime
     nbytes: int
 
@@ -124,9 +126,16 @@ class Feed:
         except BaseException:
             self._close_changes()
             raise
-        if (token := reply.post_batch_resume_token) is not None:
+        token = reply.post_batch_resume_token
+        if token is not None and not self._repeats(token):
             self._after = self._decode(token)
         return reply
+
+    def _repeats(self, token: bytes) -> bool:
+        """Does a stream opened by time stand before the place it was opened for?"""
+        return bool(self._repeated) and (
+            self._line.source.order(token) < self._repeated
+        )
 
     def _arrival(self, reply: Reply) -> Arrival:
         try:
@@ -137,9 +146,15 @@ class Feed:
                 hint="the stream cannot pass it; run `cwarp sync` with a new schema to "
                 "copy again, and report this",
             ) from error
+        token = reply.post_batch_resume_token
+        if token is not None and self._repeats(token):
+            # Nothing of it is new, and its place would be a step back.
+            return Arrival((), None, False, reply.operation_time, reply.nbytes)
         return Arrival(
             self._new(events) if self._repeated else events,
-            reply.post_batch_resume_token,
+            token,
+            # A place other than the last event's lies behind everything there was.
+            not events or token != events[-1].token,
             reply.operation_time,
             reply.nbytes,
         )

@@ -143,11 +143,16 @@ class Lanes:
             self._newest = position
             self._joint = False
 
-    def together(self, pending: Pending, position: Position) -> None:
-        """Let one transaction move every lane. Only when ``settled``."""
+    def together(
+        self, pending: Pending, position: Position, *, again: bool, moves: bool
+    ) -> None:
+        """Let one transaction move every lane. Only when ``settled``.
+
+        again, moves: as in ``Part``.
+        """
         everyone = tuple(range(len(self._lanes)))
         with self._news:
-            part = _part(pending, position, pending.collections, everyone)
+            part = _part(pending, position, pending.collections, everyone, again, moves)
             self._lanes[0].hand(part, self._newest)
             self._committed_at = [self._line.clock()] * len(self._lanes)
             self._newest = position
@@ -180,7 +185,7 @@ class Lanes:
 
     def committed(self, piece: Piece, seconds: float) -> None:
         """A lane has committed a piece. Comes from the lane's task, inside ``news``."""
-        if not piece.last:
+        if not piece.last or not piece.part.moves:
             return
         # The slowest lane is the position of the whole.
         position_time = min(lane.reached(self._newest) for lane in self._lanes)
@@ -198,9 +203,17 @@ def _part(
     position: Position,
     collections: Mapping[str, CollectionChanges],
     lanes: tuple[int, ...],
+    again: bool = False,
+    moves: bool = True,
 ) -> Part:
     return Part(
-        position, collections, lanes, pending.cluster_time, pending.transactions
+        position,
+        collections,
+        lanes,
+        pending.cluster_time,
+        pending.transactions,
+        again,
+        moves,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
@@ -26,7 +26,8 @@ class Part(Struct, frozen=True):
     """What one lane, or all of them together, commits for a batch.
 
     position: of the place behind it.  cluster_time: of its newest event.
-    transactions: it holds a source transaction.
+    transactions: it holds a source transaction.  again: some of it may be committed
+    already, and later events too.  moves: False, the markers stay where they are.
     """
 
     position: Position
@@ -34,6 +35,8 @@ class Part(Struct, frozen=True):
     lanes: tuple[int, ...]
     cluster_time: ClusterTime = 0
     transactions: bool = False
+    again: bool = False
+    moves: bool = True
 
 
 class Piece:
@@ -64,7 +67,7 @@ class Piece:
         for each in self._slices:
             each.encode(keep=careful)
         self.batch = Batch(
-            self.part.position if self.last else None,
+            self.part.position if self.last and self.part.moves else None,
             tuple(each.table_changes() for each in self._slices),
             self.part.lanes,
             guarded=any(each.overlaps for each in self._slices),
@@ -106,10 +109,11 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
             line.progress.table(collection, Phase.EMPTY)
             ignored[collection] = changes.events
             continue
-        overlaps = copy.concerns(collection)
+        overlaps = part.again or copy.concerns(collection)
         events = copy.sift(collection, changes.last.values())
         here = Slice(line, shape, overlaps=overlaps)
-        unknown = here.take(events)
+        unknown = here.take(events, again=part.again)
+        deleted = _Deleted(events if part.again else ())
         slices.append(here)
         left = changes.events
         for reply in _lookup(line, shape, unknown, part.cluster_time):
@@ -124,10 +128,33 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
                 here = Slice(line, shape, overlaps=overlaps)
                 slices, nbytes = [here], 0
             here.found.append(reply)
+            deleted.found(reply)
             nbytes += reply.nbytes
+        here.delete(deleted.gone)
         here.events = left
         here.unkeyed = changes.unkeyed
     yield Piece(part, slices, last=True, filtered=filtered, ignored=ignored)
+
+
+class _Deleted:
+    """Documents of which a delete is told again: those that did not come back."""
+
+    def __init__(self, events: Sequence[ChangeEvent]) -> None:
+        self._keys = {
+            key_text(event.key, "canonical"): event.key
+            for event in events
+            if event.operation == "delete" and event.key is not None
+        }
+
+    def found(self, reply: Reply) -> None:
+        if self._keys:
+            for index in range(len(reply)):
+                if (key := reply.key(index)) is not None:
+                    self._keys.pop(key_text(key, "canonical"), None)
+
+    @property
+    def gone(self) -> Iterable[bytes]:
+        return self._keys.values()
 
 
 def _lookup(
@@ -152,7 +179,7 @@ def _lookup(
 class Slice:
     """One table's events of a piece, its rows in the newest structure.
 
-    overlaps: rows of the copy may be newer than these events.
+    overlaps: rows may be newer than these events, in the copy or for another reason.
     """
 
     def __init__(self, line: Line, shape: Shape, *, overlaps: bool) -> None:
@@ -166,8 +193,11 @@ class Slice:
         self._documents: list[ChangeEvent] = []
         self._deleted: list[bytes] = []
 
-    def take(self, events: Sequence[ChangeEvent]) -> list[bytes]:
+    def take(self, events: Sequence[ChangeEvent], *, again: bool) -> list[bytes]:
         """Take events; returns the ids whose documents have to be looked up.
+
+        again: a delete may lie behind another insert that is committed already, so
+        its document is looked up too, and the caller tells which ones to ``delete``.
 
         Where the row may be newer than its event, the document that came with it is
         not used either: a row never goes back to an older state. For an insert that is
@@ -175,7 +205,7 @@ class Slice:
         """
         unknown: list[bytes] = []
         for event in events:
-            if event.operation == "delete":
+            if event.operation == "delete" and not again:
                 if (key := event.key) is not None:
                     self._deleted.append(key)
             elif event.has_document and self._is_newest(event):
@@ -190,6 +220,9 @@ class Slice:
         return (
             event.operation == "insert" or event.cluster_time > self._shape.read_until
         )
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        self._deleted += keys
 
     def close(self) -> int:
         """No more comes into this slice: the number of its events."""

@@ -62,8 +62,10 @@ class Stream:
         )
         order = line.source.order
         first = min(positions, key=lambda each: order(each.token))
-        self._behind = [order(each.token) for each in positions]
-        self._uneven = len(set(self._behind)) > 1
+        places = [order(each.token) for each in positions]
+        # Which lane has done what is not known: settings may have moved the keys. What
+        # lies between the first and the last of them is done again, by all together.
+        self._again = max(places) if len(set(places)) > 1 else b""
         self._several = len(positions) > 1
         self._reached: Position | None = None
         self._settled = False
@@ -131,7 +133,7 @@ class Stream:
 
     def _take(self, arrival: Arrival) -> None:
         batcher = self._batcher
-        events = self._fresh(arrival.events) if self._uneven else arrival.events
+        events = arrival.events
         index = 0
         while (index := batcher.extend(events, index)) < len(events):
             event = events[index]
@@ -140,7 +142,7 @@ class Stream:
                 index += 1
             else:
                 self._submit()
-        batcher.reply_used_up(arrival.token, events=len(events))
+        batcher.reply_used_up(arrival.token, settled=arrival.settled)
         if arrival.token is not None:
             self._reached = self._feed.position_of(arrival.token)
             self._settled = batcher.settled
@@ -152,19 +154,6 @@ class Stream:
             and not self._feed.queued
             and self._lanes.settled,
         )
-
-    def _fresh(self, events: Sequence[ChangeEvent]) -> Sequence[ChangeEvent]:
-        """Without what the lane of an event has committed before a restart."""
-        order, lane_of = self._line.source.order, self._lanes.lane_of
-        last = max(self._behind)
-        fresh = []
-        for event in events:
-            place = order(event.token)
-            if place > last:
-                self._uneven = False
-            if place > self._behind[lane_of(event)]:
-                fresh.append(event)
-        return fresh
 
     # --- handing over -----------------------------------------------------------
 
@@ -178,13 +167,24 @@ class Stream:
                 "a transaction of the source is larger than stream_batch_bytes; "
                 "it is committed in parts"
             )
-        position = self._feed.position_of(pending.token)
-        if pending.joint:
-            self._await(lambda: self._lanes.settled)
-            self._lanes.together(pending, position)
+        if pending.joint or self._again:
+            self._together(pending)
         else:
             self._await(lambda: self._lanes.free)
-            self._lanes.submit(pending, position)
+            self._lanes.submit(pending, self._feed.position_of(pending.token))
+
+    def _together(self, pending: Pending) -> None:
+        """Hand the batch to all lanes as one, as soon as everything before is done."""
+        self._await(lambda: self._lanes.settled)
+        again = bool(self._again)
+        if self._line.source.order(pending.token) >= self._again:
+            self._again = b""
+        self._lanes.together(
+            pending,
+            self._feed.position_of(pending.token),
+            again=again,
+            moves=not self._again,
+        )
 
     def _await(self, ready: Callable[[], bool]) -> None:
         """Wait for the lanes. Raises Stopped when they take too long for a stop."""
@@ -215,8 +215,7 @@ class Stream:
         if pending is None and self._several and self._reached is not None:
             pending = Pending(self._reached.token, {}, 0, self._settled)
         if pending is not None:
-            position = self._feed.position_of(pending.token)
-            self._lanes.together(pending, position)
+            self._together(pending)
             self._await(lambda: self._lanes.settled)
         return self._reached
 
