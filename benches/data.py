@@ -82,7 +82,21 @@ def _item(rng: random.Random) -> dict[str, Any]:
 
 
 def _medium(rng: random.Random, index: int) -> dict[str, Any]:
-    """An order: about 1 KB, 18 fields with ``_id``, nulls and missing fields."""
+    """An order: about 1 KB in 17 to 20 fields, nulls and missing fields among them.
+
+    29 columns with the key: 13 text, 2 numeric, 4 double precision, 1 integer, 2
+    bigint, 3 timestamptz, 2 boolean, 2 jsonb.
+    """
+    address: dict[str, Any] = {
+        "street": _text(rng, 3),
+        "city": rng.choice(_WORDS),
+        "zip": f"{rng.randrange(100_000):05}",
+        "country": rng.choice(("DE", "SE", "JP", "US")),
+        "lat": rng.random() * 90,
+        "lon": rng.random() * 180,
+    }
+    if rng.random() < 0.5:
+        address["attributes"] = {"floor": rng.randrange(30), "door": _text(rng, 1)}
     document: dict[str, Any] = {
         "_id": object_id(index),
         "number": Int64(10_000_000_000 + index),
@@ -96,24 +110,21 @@ def _medium(rng: random.Random, index: int) -> dict[str, Any]:
         "priority": rng.randrange(5),
         "weight": rng.random() * 40,
         "paid": rng.random() < 0.7,
+        "gift": rng.random() < 0.1,
         "customer": {
             "id": Int64(rng.randrange(10**9)),
             "name": _text(rng, 2),
             "email": f"{rng.choice(_WORDS)}{rng.randrange(10_000)}@example.org",
-            "address": {
-                "street": _text(rng, 3),
-                "city": rng.choice(_WORDS),
-                "zip": f"{rng.randrange(100_000):05}",
-                "location": {"lat": rng.random() * 90, "lon": rng.random() * 180},
-            },
+            "address": address,
         },
         "items": [_item(rng) for _ in range(rng.randint(1, 4))],
         "channel": rng.choice(("web", "shop", "phone")),
-        "note": _text(rng, 40) if rng.random() < 0.8 else None,
+        "source": _text(rng, 1) if rng.random() < 0.8 else None,
+        "note": _text(rng, 34) if rng.random() < 0.8 else None,
         "discount": rng.random() if rng.random() < 0.8 else None,
         "reference": f"{rng.getrandbits(128):032x}",
     }
-    for name in ("discount", "channel"):
+    for name in ("discount", "channel", "source"):
         if rng.random() < 0.1:
             del document[name]
     return document

@@ -4,7 +4,7 @@ Nested documents are walked with a stack of their own, never by recursion, and e
 length is checked on the way, so that a value written here is a value that is sound.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from cwarp_core.bson cimport (
@@ -50,9 +50,16 @@ from cwarp_core.digits cimport (
     put_plain,
     strip_zeros,
 )
-from cwarp_core.endian cimport load_double, load_i32, load_i64, load_u32
-from cwarp_core.strings cimport put_base64, put_hex, put_json_string, put_uuid
-from cwarp_core.utf8 cimport INVALID, text_class
+from cwarp_core.endian cimport (
+    load_double,
+    load_i32,
+    load_i64,
+    load_u32,
+    load_u64,
+    store_word,
+)
+from cwarp_core.strings cimport escaped, put_base64, put_hex, put_json_string, put_uuid
+from cwarp_core.utf8 cimport INVALID, LETTERS, load_short, text_class
 
 
 cdef struct Frame:
@@ -267,6 +274,37 @@ cdef int put_leaf(
     return lit(buf, b'{"$maxKey":1}', 13)
 
 
+cdef inline int put_name(Buffer *buf, const uint8_t *name, size_t size) noexcept nogil:
+    """A member's name and its colon; CORRUPT when the name is not UTF-8."""
+    cdef uint8_t *out
+    cdef uint64_t v
+    cdef size_t i = 0
+    # The last word is stored whole: up to seven bytes past the name's end.
+    if reserve(buf, size + 11) != OK:
+        return NOMEM
+    out = buf.data + buf.size
+    out[0] = 34
+    while size - i >= 8:
+        v = load_u64(name + i)
+        if escaped(v):
+            break
+        store_word(out + 1 + i, v)
+        i += 8
+    else:
+        v = load_short(name + i, size - i) if i < size else <uint64_t>LETTERS
+        if not escaped(v):
+            store_word(out + 1 + i, v)
+            out[size + 1] = 34
+            out[size + 2] = 58
+            buf.size += size + 3
+            return OK
+    if text_class(name, size) == INVALID:
+        return CORRUPT
+    if put_json_string(buf, name, size) != OK:
+        return NOMEM
+    return put_byte(buf, 58)
+
+
 cdef int put_json(
     Buffer *buf, int type, const uint8_t *value, size_t size, int mode, int depth,
     const uint8_t **fault,
@@ -341,12 +379,13 @@ cdef int put_json(
         if not first and put_byte(buf, 44) != OK:
             return NOMEM
         first = False
-        # An array's own field names are not kept, but they must be text too.
-        if text_class(e.name, e.name_size) == INVALID:
-            return CORRUPT
         if not top.is_array:
-            if put_json_string(buf, e.name, e.name_size) != OK or put_byte(buf, 58) != OK:
-                return NOMEM
+            status = put_name(buf, e.name, e.name_size)
+            if status != OK:
+                return status
+        # An array's own field names are not kept, but they must be text too.
+        elif text_class(e.name, e.name_size) == INVALID:
+            return CORRUPT
 
 
 def json_text(bytes document not None, str mode="plain"):

@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from cwarp_core.copybuf cimport NOMEM, OK, put, put_byte, reserve
 from cwarp_core.endian cimport load_u64, store_word
-from cwarp_core.utf8 cimport HIGH, ONES, first_byte, load_short, sequence
+from cwarp_core.utf8 cimport first_byte, load_short, sequence
 
 cdef const uint8_t *HEX = b"0123456789abcdef"
 cdef const uint8_t *BASE64 = (
@@ -64,16 +64,6 @@ cdef int put_unfit_text(Buffer *buf, const uint8_t *p, size_t size) noexcept nog
     if put(buf, b'{"$text":{"base64":"', 20) != OK or put_base64(buf, p, size) != OK:
         return NOMEM
     return put(buf, b'"}}', 3)
-
-
-cdef inline uint64_t escaped(uint64_t v) noexcept nogil:
-    """High bits from the first byte JSON does not take as it is, or that is not ASCII."""
-    return (
-        v
-        | (v - <uint64_t>0x2020202020202020ULL)
-        | ((v ^ <uint64_t>0x2222222222222222ULL) - <uint64_t>ONES)
-        | ((v ^ <uint64_t>0x5C5C5C5C5C5C5C5CULL) - <uint64_t>ONES)
-    ) & <uint64_t>HIGH
 
 
 cdef int put_json_string(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:

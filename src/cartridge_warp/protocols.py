@@ -162,9 +162,10 @@ class Copier(Protocol):
 
         read_until: no row is newer than it, or the read time.  split_at: the chunk
         ends before this ``_id`` element, and the rest of its range becomes a new
-        pending chunk, which is returned. Raises Fenced when the schema or the chunk has another owner by now,
-        RowsRefused and DestinationUnavailable (nothing was kept; ``abort``, then claim
-        again), OutcomeUnknown, DestinationError. After any of them comes ``abort``.
+        pending chunk, which is returned. Raises Fenced when the schema or the chunk
+        has another owner by now, RowsRefused and DestinationUnavailable (nothing was
+        kept; ``abort``, then claim again), OutcomeUnknown, DestinationError. After any
+        of them comes ``abort``.
         """
 
     def abort(self) -> None:

@@ -24,6 +24,7 @@ from cartridge_warp import embedded
 from cwarp_core import COPY_HEADER, COPY_TRAILER, EncodedBatch
 from tests.comparer import compare
 from tests.core.build import (
+    Raw,
     array,
     binary,
     boolean,
@@ -37,6 +38,7 @@ from tests.core.build import (
     oid,
     regex,
     string,
+    wrap,
 )
 from tests.core.differential import encode
 from tests.core.samples import COLUMN_TYPES, SAMPLES
@@ -204,6 +206,20 @@ def test_random_documents(
         assert _judge(mongo_db["judged"], postgres, plan, batch)
 
     run()
+
+
+@pytest.mark.parametrize("type_", ["jsonb", "json"])
+def test_array_of_four_million(postgres: psycopg.Connection, type_: str) -> None:
+    """All elements under one empty name, as only a broken client writes them."""
+    number = 4_000_000
+    plan = Plan("bigint", (Column(("a",), type_, ""),))
+    value = Raw(0x04, wrap(b"\x0a\0" * number))
+    _create(postgres, plan)
+    _copy(postgres, encode([document(("_id", int32(1)), ("a", value))], plan))
+    length = sql.SQL("SELECT {}(c0) FROM judged").format(
+        sql.Identifier(f"{type_}_array_length")
+    )
+    assert postgres.execute(length).fetchone() == (number,)
 
 
 def test_columns_read_as_written(postgres: psycopg.Connection) -> None:

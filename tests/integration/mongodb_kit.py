@@ -17,7 +17,7 @@ from cwarp_core import ChangeEvent, Reply, parse_events
 
 Client = MongoClient[dict[str, Any]]
 
-#: Replies that a test reads before it gives up; an empty one takes a second.
+#: Replies without an event after which a test gives up; each takes a second.
 PATIENCE = 12
 
 
@@ -64,10 +64,13 @@ def follow(
 ) -> list[ChangeEvent]:
     """The events read until there are enough of them."""
     events: list[ChangeEvent] = []
-    for _ in range(PATIENCE):
-        if enough(events):
-            return events
-        events += parse_events(changes.read())
+    silent = 0
+    while not enough(events) and silent < PATIENCE:
+        read = parse_events(changes.read())
+        events += read
+        silent += not read
+    if enough(events):
+        return events
     raise AssertionError(f"only {[each.operation for each in events]} came")
 
 

@@ -6,7 +6,7 @@ import datetime
 import logging
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import bson
@@ -25,10 +25,9 @@ from bson import (
 )
 from pymongo.database import Database
 
-from cartridge_warp.engine.batcher import Pending
-from cartridge_warp.engine.encode import Encoded
-from cartridge_warp.engine.encode import encode as stream_encode
+from cartridge_warp.engine.copy import Copy
 from cartridge_warp.engine.line import Line
+from cartridge_warp.engine.part import Part, Piece, pieces
 from cartridge_warp.engine.tables import Tables
 from command import sync
 from cwarp_core import Reply
@@ -233,16 +232,16 @@ def test_a_key_rewritten_between_encoding_and_commit(
     zoo.insert_many([{"_id": ObjectId(f"{n:024x}"), "n": n} for n in range(5)])
     rewritten: list[str] = []
 
-    def encode(line: Line, tables: Tables, pending: Pending) -> Encoded:
-        encoded = stream_encode(line, tables, pending)
-        shape = tables.get("zoo")
-        if pending.collections and not rewritten and shape is not None:
-            encoder = line.destination.encoder(shape.table)
-            encoder.add_document(bson.encode({"_id": "x"}), 0)
-            rewritten.append(shape.evolve(encoder.take()).key)
-        return encoded
+    def made(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece]:
+        for piece in pieces(line, tables, copy, part):
+            shape = tables.get("zoo")
+            if part.collections and not rewritten and shape is not None:
+                encoder = line.destination.encoder(shape.table)
+                encoder.add_document(bson.encode({"_id": "x"}), 0)
+                rewritten.append(shape.evolve(encoder.take()).key)
+            yield piece
 
-    monkeypatch.setattr("cartridge_warp.engine.stream.encode", encode)
+    monkeypatch.setattr("cartridge_warp.engine.lanes.pieces", made)
     with shop.running() as run:
         zoo.update_one({"n": 1}, {"$set": {"n": 10}})
         zoo.delete_one({"n": 2})

@@ -10,7 +10,6 @@ import pytest
 
 from cartridge_warp.errors import DestinationError, DestinationUnavailable, Fenced
 from cartridge_warp.model import Batch, Table, TableChanges
-from cartridge_warp.postgresql import applier as module
 from cwarp_core import Drift, Reject
 from postgresql_kit import (
     META,
@@ -189,11 +188,20 @@ def test_rescued_values_are_logged_once_a_minute(postgres_uri: str) -> None:
     assert fetch(postgres_uri, f"SELECT rescued FROM {META}.table_state") == [(6,)]
 
 
+@pytest.mark.parametrize("rows", [1, 500])
 @pytest.mark.parametrize(
-    "moment", ["tx_begin", "mid_copy", "merge_done", "marker_updated", "commit_sent"]
+    "moment",
+    [
+        "tx_begin",
+        "mid_copy",
+        "copy_done",
+        "merge_done",
+        "marker_updated",
+        "commit_sent",
+    ],
 )
 def test_a_backend_that_dies_applies_nothing(
-    postgres_uri: str, moment: str, monkeypatch: pytest.MonkeyPatch
+    postgres_uri: str, moment: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[int] = []
 
@@ -201,10 +209,10 @@ def test_a_backend_that_dies_applies_nothing(
         if point == moment and not killed:
             killed.append(end_backends(postgres_uri, "stream"))
 
-    batch = Batch(position(2), (upserts(order("a", 1)),))
+    batch = Batch(position(2), (upserts(*(order(f"{n:03}", n) for n in range(rows))),))
     with opened(postgres_uri, TABLE) as destination:
-        monkeypatch.setattr(module, "reached", reached)
-        monkeypatch.setattr("cartridge_warp.postgresql.staging.reached", reached)
+        for module in ("applier", "staging", "upsert"):
+            monkeypatch.setattr(f"cartridge_warp.postgresql.{module}.reached", reached)
         applier = destination.applier()
         with pytest.raises(DestinationUnavailable):
             applier.commit(batch)
@@ -213,8 +221,20 @@ def test_a_backend_that_dies_applies_nothing(
         assert marker(postgres_uri) == (1, 1, b"token-1")
         applier.commit(batch)
         applier.close()
-    assert orders(postgres_uri) == [("a", 1, None)]
+    assert len(orders(postgres_uri)) == rows
     assert marker(postgres_uri) == (1, 2, b"token-2")
+
+
+def test_letters_have_their_points(
+    postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points: list[str] = []
+    monkeypatch.setattr("cartridge_warp.metadata.letters.reached", points.append)
+    batch = encoded([order("a", 1)], [poison("k"), poison(None, b"\0\1")])
+    with opened(postgres_uri, TABLE) as destination:
+        apply(destination, Batch(position(2), (TableChanges(TABLE, (batch,), (), 3),)))
+        apply(destination, Batch(position(3), (upserts(order("a", 2)),)))
+    assert points == ["dlq_row", "dlq_row", "dlq_done"]
 
 
 def test_an_idle_connection_that_was_closed_is_opened_again(postgres_uri: str) -> None:

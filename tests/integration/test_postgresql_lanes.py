@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
 from cartridge_warp.errors import DestinationError, DestinationUnavailable, Fenced
-from cartridge_warp.model import Batch, Position
+from cartridge_warp.model import Batch, ChunkRange, Position
 from cartridge_warp.postgresql.destination import PostgresDestination
 from postgresql_kit import (
     IDENTITY,
     META,
+    READ,
     TABLE,
     CommitCutter,
     apply,
+    encoded,
     fetch,
     make,
     opened,
@@ -185,3 +189,47 @@ def test_a_doubt_is_settled_before_another_batch_of_its_lanes(
     finally:
         proxy.close()
     assert [each[2] for each in markers(postgres_uri)] == [2, 3]
+
+
+def test_lanes_run_beside_each_other_and_beside_a_copy(
+    postgres_uri: str, three: PostgresDestination
+) -> None:
+    """Each batch has two tables, in another order in each lane."""
+    other = replace(TABLE, name="other", collection="other")
+    three.ensure(other)
+    three.plan(other, [ChunkRange(None, None)])
+    rounds = 25
+
+    def lane(number: int) -> None:
+        applier = three.applier()
+        for n in range(rounds):
+            row = order(f"{number}-{n % 7}", n)
+            changes = [upserts(row), upserts(row, table=other)]
+            if number % 2:
+                changes.reverse()
+            batch = Batch(position(2 + n), tuple(changes), lanes=(number,))
+            applier.commit(batch)
+        applier.close()
+
+    def copy() -> None:
+        copier = three.copier()
+        for n in range(rounds):
+            chunk = copier.claim(other)
+            assert chunk is not None
+            copier.begin(chunk, other, READ)
+            copier.write(encoded([order(f"copied-{n:02}", n)]))
+            copier.commit(split_at=b"%02d" % n)
+        copier.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for work in [*(pool.submit(lane, n) for n in range(3)), pool.submit(copy)]:
+            work.result(60)
+    assert [each[:4] for each in markers(postgres_uri)] == [
+        (n, 1, 1 + rounds, b"token-26") for n in range(3)
+    ]
+    assert len(orders(postgres_uri)) == 3 * 7
+    counters = fetch(
+        postgres_uri,
+        f"SELECT table_name, applied, copied FROM {META}.table_state ORDER BY 1",
+    )
+    assert counters == [("orders", 75, 0), ("other", 75, 25)]

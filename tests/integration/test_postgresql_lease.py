@@ -122,6 +122,17 @@ def test_a_silent_owner_is_taken_for_dead_and_is_harmless(
     assert orders(postgres_uri) == []
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(
+    postgres_uri: str, standby: PostgresDestination
+) -> None:
+    with opened(postgres_uri):
+        fetch(
+            postgres_uri,
+            f"UPDATE {META}.schema_leases SET heartbeat_at = now() + '1h'::interval",
+        )
+        assert standby.open(IDENTITY) == [position(1)]
+
+
 def test_a_beat_is_a_sign_of_life(
     postgres_uri: str, standby: PostgresDestination
 ) -> None:

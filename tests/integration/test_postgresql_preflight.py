@@ -199,6 +199,32 @@ def test_status_shows_the_work_and_owns_nothing(postgres_uri: str) -> None:
     assert shop.errors == ()
 
 
+def test_status_shows_through_when_a_copy_is_complete(postgres_uri: str) -> None:
+    settings = DestinationSettings(connection_string=postgres_uri)
+    with opened(postgres_uri, TABLE, lanes=2) as destination:
+        destination.plan(TABLE, [ChunkRange(None, None)])
+        copier = destination.copier()
+        for split_at in (b"m", None):
+            chunk = copier.claim(TABLE)
+            assert chunk is not None
+            copier.begin(chunk, TABLE, READ)
+            until = position(5 if split_at else 4).cluster_time
+            copier.commit(read_until=until, split_at=split_at)
+        copier.close()
+        [[table]] = [each.tables for each in status.read(settings)]
+        assert table.complete
+        assert table.complete_through is not None
+        assert table.complete_through.timestamp() == 5
+        assert not table.consistent
+        apply(destination, Batch(position(6), lanes=(0,)))
+        [shop] = status.read(settings)
+        assert shop.cluster_time == position(1).cluster_time, "the slowest lane's"
+        assert not shop.tables[0].consistent
+        apply(destination, Batch(position(5), lanes=(1,)))
+        [shop] = status.read(settings)
+        assert shop.tables[0].consistent
+
+
 def test_status_shows_the_newest_errors(postgres_uri: str) -> None:
     with opened(postgres_uri) as destination:
         apply(destination, Batch(position(9)))

@@ -14,7 +14,7 @@ TABLE = Table("s", "t", "t", "bigint", (Column("a", ("a",), "text", "string"),))
 def test_merge_sets_every_cell_but_the_key() -> None:
     name = merge.staging_name(TABLE).as_string(None)
     assert merge.merge(TABLE).as_string(None) == (
-        'INSERT INTO "s"."t" ("_id", "a", "_cwarp_source_ts", "_cwarp_extra") '
+        'INSERT INTO "s"."t" AS t ("_id", "a", "_cwarp_source_ts", "_cwarp_extra") '
         f'SELECT "_id", "a", "_cwarp_source_ts", "_cwarp_extra" FROM {name} '
         'ON CONFLICT ("_id") DO UPDATE SET "a" = excluded."a", '
         '"_cwarp_source_ts" = excluded."_cwarp_source_ts", '
@@ -27,6 +27,23 @@ def test_merge_leaves_out_what_the_table_leaves_out() -> None:
     text = merge.merge(msgspec.structs.replace(TABLE, options=options)).as_string(None)
     assert "_cwarp_source_ts" not in text
     assert "_cwarp_synced_at" not in text
+
+
+def test_a_guarded_merge_compares_images_and_no_times() -> None:
+    plain = merge.merge(TABLE).as_string(None)
+    assert merge.merge(TABLE, guarded=True).as_string(None) == (
+        plain + ' WHERE ROW(t."a", t."_cwarp_extra")::record OPERATOR(pg_catalog.*<>) '
+        'ROW(excluded."a", excluded."_cwarp_extra")::record'
+    )
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_rows_as_parameters_are_merged_alike(guarded: bool) -> None:
+    staged = merge.merge(TABLE, guarded=guarded).as_string(None)
+    head, tail = staged.split(' SELECT "_id"')[0], staged.split("ON CONFLICT")[1]
+    assert merge.insert(TABLE, 2, guarded=guarded).decode() == (
+        f"{head} VALUES ($1,$2,$3,$4),($5,$6,$7,$8) ON CONFLICT{tail}"
+    )
 
 
 def test_copy_sends_the_cells_in_order() -> None:

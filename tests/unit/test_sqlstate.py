@@ -73,6 +73,9 @@ def test_no_code_is_listed_twice() -> None:
         (pg.AdminShutdown("x"), DestinationUnavailable),
         (pg.DiskFull("x"), DestinationUnavailable),
         (pg.CheckViolation("x"), DestinationError),
+        (pg.DeadlockDetected("x"), DestinationUnavailable),
+        (pg.ReadOnlySqlTransaction("x"), DestinationUnavailable),
+        (pg.TooManyConnections("x"), DestinationUnavailable),
         (pg.InsufficientPrivilege("x"), DestinationError),
     ],
 )
@@ -112,4 +115,44 @@ def test_what_ddl_is_refused_for_good(
 ) -> None:
     found = refusal(error("canary"))
     assert (found is not None) is refused
+    assert found is None or (not found.retryable and "canary" not in str(found))
+
+
+def test_every_code_of_the_classes_about_values_is_about_a_row() -> None:
+    """But one: a COPY that is not framed as it should be is our own fault."""
+    known = {
+        error.sqlstate
+        for error in vars(pg).values()
+        if isinstance(error, type) and issubclass(error, psycopg.Error)
+    }
+    about_values = {code for code in known if code and code[:2] in ("22", "23", "P0")}
+    assert len(about_values) > 60
+    fatal = {code for code in about_values if classify(code) is not Verdict.ROW}
+    assert fatal == {"22P04"}
+
+
+def test_what_may_mend_itself_is_never_about_a_row() -> None:
+    for code in sqlstate.TABLE:
+        if code[:2] in ("08", "25", "40", "53", "57"):
+            assert classify(code) is not Verdict.ROW, code
+
+
+@pytest.mark.parametrize(
+    ("error", "about_a_row"),
+    [
+        (pg.CheckViolation, True),
+        (pg.RaiseException, True),
+        (pg.ProgramLimitExceeded, True),
+        (pg.DiskFull, False),
+        (pg.DeadlockDetected, False),
+        (pg.InsufficientPrivilege, False),
+        (pg.BadCopyFileFormat, False),
+        (psycopg.OperationalError, False),
+    ],
+)
+def test_a_refused_row_says_nothing_of_its_values(
+    error: type[psycopg.Error], about_a_row: bool
+) -> None:
+    found = sqlstate.refused(error("canary"))
+    assert (found is not None) is about_a_row
     assert found is None or (not found.retryable and "canary" not in str(found))

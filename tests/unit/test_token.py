@@ -58,7 +58,7 @@ def test_the_order_is_that_of_time_then_place() -> None:
     later = bson.encode({"_data": "8264B0C6D5000000082B0229296E04"})
     places = ["29", "2B02", "2B7E", "2C0100", "2C0258"]
     tokens = [none, *(of_event("2B02", each) for each in places), later]
-    assert sorted(reversed(tokens), key=token.order) == tokens
+    assert sorted([*tokens[3:], *tokens[:3]], key=token.order) == tokens
 
 
 def test_a_later_version_is_not_a_later_place() -> None:

@@ -83,6 +83,13 @@ class Tables:
             if phase is not Phase.STREAMING:
                 copied.append((shape, chunks))
             documents = sum(each.documents for each in chunks)
+            if phase is Phase.STARTING and documents:
+                done = sum(each.state == "done" for each in chunks)
+                log.info(
+                    "copy goes on",
+                    extra={"table": shape.table.name, "documents_copied": documents}
+                    | {"chunks_done": done, "chunks_left": len(chunks) - done},
+                )
             line.progress.table(
                 name,
                 phase,

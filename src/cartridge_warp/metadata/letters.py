@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
+from msgspec import Struct
 from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
 from cwarp_core import Reject
 
+from ..killpoint import reached
 from ..model import ClusterTime, Table
 from .store import beside_parameters, query
 
 #: For ``resolve``, canonical key texts as they are: one parameter, an array of text.
 GIVEN = sql.SQL("SELECT unnest(%s::text[])")
+
+
+class Letter(Struct, frozen=True):
+    """A document that becomes no row, and why.
+
+    sqlstate, constraint, column: what PostgreSQL says of a row that it refused; a
+    column may be one that is not ours.
+    """
+
+    reject: Reject
+    sqlstate: str | None = None
+    constraint: str | None = None
+    column: str | None = None
+
+
+def of_rejects(table: Table, rejects: Sequence[Reject]) -> list[Letter]:
+    """What the encoder could make no row of."""
+    return [
+        Letter(
+            each, column=table.columns[each.column].name if each.column >= 0 else None
+        )
+        for each in rejects
+    ]
 
 
 def fingerprint(reject: Reject) -> bytes:
@@ -37,10 +63,10 @@ def add(
     cur: Cursor[TupleRow],
     meta: str,
     table: Table,
-    rejects: Sequence[Reject],
+    letters: Sequence[Letter],
     cluster_time: ClusterTime | None,
 ) -> None:
-    """Keep rejects. One that is known already counts an attempt and is pending again.
+    """Keep letters. One that is known already counts an attempt and is pending again.
 
     Sorted, so that two transactions never wait for each other in a circle.
     """
@@ -48,36 +74,44 @@ def add(
         query(
             """
             INSERT INTO {meta}.dead_letter_queue AS d (schema_name, table_name,
-                collection, key, reason, column_name, byte_offset, raw, fingerprint,
-                cluster_time)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                collection, key, reason, column_name, sqlstate, constraint_name,
+                byte_offset, raw, fingerprint, cluster_time)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (schema_name, table_name, reason, fingerprint) DO UPDATE
             SET raw = excluded.raw, column_name = excluded.column_name,
+                sqlstate = excluded.sqlstate,
+                constraint_name = excluded.constraint_name,
                 byte_offset = excluded.byte_offset, state = 'pending',
                 cluster_time = coalesce(excluded.cluster_time, d.cluster_time),
                 last_seen = now(), attempts = d.attempts + 1
             """,
             meta,
         ),
-        [
-            (
-                table.schema,
-                table.name,
-                table.collection,
-                _storable(reject.key),
-                reject.code,
-                table.columns[reject.column].name if reject.column >= 0 else None,
-                reject.offset if reject.offset >= 0 else None,
-                reject.document,
-                digest,
-                cluster_time,
-            )
-            for digest, reject in sorted(
-                ((fingerprint(each), each) for each in rejects),
-                key=lambda pair: (pair[1].code, pair[0]),
-            )
-        ],
+        _rows(table, letters, cluster_time),
     )
+    reached("dlq_done")
+
+
+def _rows(
+    table: Table, letters: Sequence[Letter], cluster_time: ClusterTime | None
+) -> Iterator[tuple[object, ...]]:
+    keyed = ((each.reject.code, fingerprint(each.reject), each) for each in letters)
+    for code, digest, each in sorted(keyed, key=itemgetter(0, 1)):
+        yield (
+            table.schema,
+            table.name,
+            table.collection,
+            _storable(each.reject.key),
+            code,
+            each.column,
+            each.sqlstate,
+            each.constraint,
+            each.reject.offset if each.reject.offset >= 0 else None,
+            each.reject.document,
+            digest,
+            cluster_time,
+        )
+        reached("dlq_row")
 
 
 def tables_with_pending(cur: Cursor[TupleRow], meta: str, schema: str) -> set[str]:

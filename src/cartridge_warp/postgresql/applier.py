@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from cwarp_core import Reject
+from cwarp_core import EncodedBatch, Reject
 
 from ..config import DestinationSettings
 from ..errors import DestinationError, DestinationUnavailable
 from ..killpoint import reached
 from ..metadata import letters, registry, runs, store
-from ..model import Batch, TableChanges
+from ..metadata.letters import Letter
+from ..model import Batch, Table, TableChanges
 from . import merge, structure
-from .connection import CommitUnknown, Link, application_name, translating
+from .careful import Bring, Part, bring_in, check_at_once
+from .connection import (
+    CommitUnknown,
+    Link,
+    application_name,
+    refusing,
+    translating,
+)
 from .journal import Line
-from .staging import Staging
 from .tenure import Doubt, Tenure
+from .upsert import Upserter
 
 _SETTLE_LOCK_MS = 10_000
 
@@ -31,7 +40,7 @@ class PostgresApplier:
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
         self._link = Link(settings, application_name("stream", tenure.schema))
-        self._staging = Staging()
+        self._upserter = Upserter(tenure.meta)
 
     def commit(self, batch: Batch) -> Refused:
         done = self._settle(batch)
@@ -46,19 +55,20 @@ class PostgresApplier:
         cur = self._link.begin()
         reached("tx_begin")
         lines: list[Line] = []
-        refused: Refused = {}
         try:
             with translating(), cur:
                 tables = [changes.table for changes in batch.tables]
                 structure.hold(cur, own.meta, own.schema, tables)
-                for changes in batch.tables:
-                    self._move_rows(cur, changes)
+                with refusing():
+                    refused = self._move_rows(cur, batch)
                 reached("merge_done")
                 for changes in batch.tables:
-                    lines += self._record(cur, changes, batch)
+                    name = changes.table.name
+                    lines += self._record(cur, changes, batch, refused.get(name, ()))
                 for changes in sorted(batch.tables, key=lambda each: each.table.name):
                     name = changes.table.name
-                    registry.count(cur, own.meta, own.schema, name, _counters(changes))
+                    counters = _counters(changes, len(refused.get(name, ())))
+                    registry.count(cur, own.meta, own.schema, name, counters)
                 for lane, seq in seqs.items():
                     store.advance_marker(
                         *(cur, own.meta, own.schema, own.epoch, seq, batch.position),
@@ -68,11 +78,12 @@ class PostgresApplier:
         except BaseException:
             self._link.rollback()
             raise
+        rejects = {name: [each.reject for each in refused[name]] for name in refused}
         reached("commit_sent")
         try:
-            self._link.commit()
+            self._link.commit(refusable=not batch.careful)
         except CommitUnknown:
-            own.doubt(Doubt(batch, refused))
+            own.doubt(Doubt(batch, rejects))
             if self._settle(batch) is None:
                 raise DestinationUnavailable(
                     "the connection was lost before COMMIT; nothing was applied"
@@ -81,33 +92,89 @@ class PostgresApplier:
             own.moved(batch.lanes)
         reached("commit_ok")
         own.journal.noted(lines)
+        return rejects
+
+    def _move_rows(
+        self, cur: Cursor[TupleRow], batch: Batch
+    ) -> dict[str, list[Letter]]:
+        """Rows and deletes. Returns what was refused, by the table's name.
+
+        Deletes come first: a row may take what another one had for its own.
+        """
+        if batch.careful:
+            return self._move_carefully(cur, batch)
+        for changes in batch.tables:
+            table = changes.table
+            if changes.deletes:
+                self._delete(cur, table, changes.deletes)
+            self._upserter.bring(
+                cur,
+                table,
+                changes.upserts,
+                guarded=batch.guarded,
+                pending=table.name in self._tenure.letters,
+            )
+            self._resolve_unheld(cur, changes)
+        return {}
+
+    def _move_carefully(
+        self, cur: Cursor[TupleRow], batch: Batch
+    ) -> dict[str, list[Letter]]:
+        check_at_once(cur)
+        parts = [
+            Part(cur, changes.table, each, self._bringing(cur, changes.table, batch))
+            for changes in batch.tables
+            for each in changes.upserts
+        ]
+        deletes = [(changes.table, changes.deletes) for changes in batch.tables]
+        found = bring_in(cur, parts, deletes, partial(self._delete, cur))
+        for changes in batch.tables:
+            self._resolve_unheld(cur, changes)
+        refused: dict[str, list[Letter]] = {}
+        for part, made in zip(parts, found, strict=True):
+            if made:
+                refused.setdefault(part.table.name, []).extend(made)
         return refused
 
-    def _move_rows(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
-        own, table = self._tenure, changes.table
-        pending = table.name in own.letters
-        if any(batch.rows for batch in changes.upserts):
-            self._staging.load(cur, table, changes.upserts)
-            cur.execute(merge.merge(table))
-            if pending:
-                letters.resolve(cur, own.meta, table, merge.staged_keys(table))
-        if changes.deletes:
-            texts = (list(changes.deletes),)
-            cur.execute(merge.delete(table), texts)
-            if pending:
-                letters.resolve(cur, own.meta, table, merge.given_keys(table), texts)
-        if changes.unheld and pending:
+    def _bringing(self, cur: Cursor[TupleRow], table: Table, batch: Batch) -> Bring:
+        def bring(rows: EncodedBatch) -> None:
+            self._upserter.bring(
+                cur,
+                table,
+                [rows],
+                guarded=batch.guarded,
+                pending=table.name in self._tenure.letters,
+                last=False,
+            )
+
+        return bring
+
+    def _delete(self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]) -> None:
+        texts = (list(keys),)
+        cur.execute(merge.delete(table), texts)
+        if table.name in self._tenure.letters:
+            found = merge.given_keys(table)
+            letters.resolve(cur, self._tenure.meta, table, found, texts)
+
+    def _resolve_unheld(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
+        if changes.unheld and changes.table.name in self._tenure.letters:
             texts = (list(changes.unheld),)
-            letters.resolve(cur, own.meta, table, letters.GIVEN, texts)
+            meta = self._tenure.meta
+            letters.resolve(cur, meta, changes.table, letters.GIVEN, texts)
 
     def _record(
-        self, cur: Cursor[TupleRow], changes: TableChanges, batch: Batch
+        self,
+        cur: Cursor[TupleRow],
+        changes: TableChanges,
+        batch: Batch,
+        refused: Sequence[Letter],
     ) -> list[Line]:
         own, table = self._tenure, changes.table
         rejects = [reject for part in changes.upserts for reject in part.rejects]
-        if rejects:
+        made = [*letters.of_rejects(table, rejects), *refused]
+        if made:
             time = None if batch.position is None else batch.position.cluster_time
-            letters.add(cur, own.meta, table, rejects, time)
+            letters.add(cur, own.meta, table, made, time)
             own.letters.add(table.name)
         drift = [each for part in changes.upserts for each in part.drift]
         lines = own.journal.due(table.name, drift)
@@ -155,10 +222,10 @@ class PostgresApplier:
         return seq
 
 
-def _counters(changes: TableChanges) -> registry.Counters:
+def _counters(changes: TableChanges, refused: int) -> registry.Counters:
     """What is left of the events, after rows, deletes and rejects, was superseded."""
-    rows = sum(batch.rows for batch in changes.upserts)
-    rejected = sum(len(batch.rejects) for batch in changes.upserts)
+    rows = sum(batch.rows for batch in changes.upserts) - refused
+    rejected = sum(len(batch.rejects) for batch in changes.upserts) + refused
     applied = rows + len(changes.deletes)
     return registry.Counters(
         events=changes.events,

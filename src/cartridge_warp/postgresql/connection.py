@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from ..config import DestinationSettings
 from ..errors import ConfigError, DestinationUnavailable
 from . import refusal
-from .sqlstate import translated, unresolved
+from .sqlstate import refused, translated, unresolved
 
 #: A backend whose client fell silent inside a transaction gives up its locks after
 #: this time, so that another owner never waits longer.
@@ -128,10 +128,12 @@ class Link:
             lock_ms=lock_ms, statement_ms=statement_ms, read_only=read_only
         )
 
-    def commit(self) -> None:
+    def commit(self, *, refusable: bool = False) -> None:
         """COMMIT. Raises CommitUnknown when its answer was lost.
 
         Never on a new connection, which would agree without having done anything.
+        refusable: an error about a row, which a deferred constraint may have, is
+        RowsRefused.
         """
         connection = self._connection
         if connection is None or (
@@ -148,7 +150,8 @@ class Link:
                 raise CommitUnknown(
                     "the connection to PostgreSQL was lost during COMMIT"
                 ) from error
-            raise translated(error) from error
+            found = refused(error) if refusable else None
+            raise found or translated(error) from error
 
     def rollback(self) -> None:
         """Leave no transaction open, and close a connection that cannot do that."""
@@ -203,3 +206,15 @@ def translating() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error) from error
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A driver error of the block that is about a row becomes RowsRefused."""
+    try:
+        yield
+    except psycopg.Error as error:
+        found = refused(error)
+        if found is None:
+            raise
+        raise found from error

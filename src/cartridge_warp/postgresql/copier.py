@@ -14,10 +14,18 @@ from ..config import DestinationSettings
 from ..errors import DestinationError, DestinationUnavailable, OutcomeUnknown
 from ..killpoint import reached
 from ..metadata import chunks, letters, registry, runs, store
+from ..metadata.letters import Letter
 from ..model import Chunk, ClusterTime, Table
 from . import merge
-from .connection import CommitUnknown, Link, application_name, translating
-from .copyin import CopyIn
+from .careful import Part, bring_in, check_at_once
+from .connection import (
+    CommitUnknown,
+    Link,
+    application_name,
+    refusing,
+    translating,
+)
+from .copyin import CopyIn, copy_in
 from .journal import Line
 from .structure import hold
 from .tenure import Tenure
@@ -29,7 +37,10 @@ _SETTLE_LOCK_MS = 10_000
 
 
 class _Job:
-    """A chunk between ``begin`` and the end of its transaction."""
+    """A chunk between ``begin`` and the end of its transaction.
+
+    copy: the COPY that all of its rows go through; None when they come in carefully.
+    """
 
     def __init__(
         self,
@@ -37,7 +48,7 @@ class _Job:
         table: Table,
         read_time: ClusterTime,
         cur: Cursor[TupleRow],
-        copy: CopyIn,
+        copy: CopyIn | None,
     ) -> None:
         self.chunk = chunk
         self.table = table
@@ -46,7 +57,7 @@ class _Job:
         self.copy = copy
         self.rows = 0
         self.rescued = 0
-        self.rejects: list[Reject] = []
+        self.letters: list[Letter] = []
         self.drift: list[Drift] = []
 
 
@@ -86,7 +97,9 @@ class PostgresCopier:
         try:
             with translating():
                 hold(cur, self._tenure.meta, self._tenure.schema, [table])
-                copy = CopyIn(cur, merge.copy_into(table))
+                copy = None if careful else CopyIn(cur, merge.copy_into(table))
+                if careful:
+                    check_at_once(cur)
         except BaseException:
             self._link.rollback()
             raise
@@ -94,14 +107,31 @@ class PostgresCopier:
 
     def write(self, batch: EncodedBatch) -> Sequence[Reject]:
         job = self._current()
-        with translating():
-            job.copy.send(batch.payload)
-        job.rows += batch.rows
+        refused: list[Letter] = []
+        with translating(), refusing():
+            if job.copy is None:
+                refused = self._write_carefully(job, batch)
+            else:
+                job.copy.send(batch.payload)
+        job.rows += batch.rows - len(refused)
         job.rescued += batch.rescued
-        job.rejects += batch.rejects
+        job.letters += [*letters.of_rejects(job.table, batch.rejects), *refused]
         job.drift += batch.drift
         reached("mid_copy")
-        return ()
+        return [each.reject for each in refused]
+
+    def _write_carefully(self, job: _Job, batch: EncodedBatch) -> list[Letter]:
+        cur, into = job.cur, merge.copy_into(job.table)
+
+        def bring(rows: EncodedBatch) -> None:
+            copy_in(cur, into, rows.payload)
+
+        def delete(table: Table, keys: Sequence[str]) -> None:
+            cur.execute(merge.delete(table), (list(keys),))
+
+        part = Part(cur, job.table, batch, bring)
+        [refused] = bring_in(cur, [part], [], delete)
+        return refused
 
     def commit(
         self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
@@ -110,7 +140,9 @@ class PostgresCopier:
         job.read_until = max(read_until, job.read_time)
         try:
             with translating():
-                job.copy.finish()
+                if job.copy is not None:
+                    with refusing():
+                        job.copy.finish()
                 reached("copy_done")
                 lines, rest = self._record(job, split_at)
         except BaseException:
@@ -118,7 +150,7 @@ class PostgresCopier:
             raise
         reached("chunk_commit")
         try:
-            self._link.commit()
+            self._link.commit(refusable=job.copy is not None)
         except CommitUnknown:
             self._settle(job)
         reached("commit_ok")
@@ -130,7 +162,8 @@ class PostgresCopier:
         job, self._job = self._job, None
         if job is None:
             return
-        job.copy.cancel()
+        if job.copy is not None:
+            job.copy.cancel()
         self._link.rollback()
         own = self._tenure
         try:
@@ -169,8 +202,8 @@ class PostgresCopier:
                 table=line.table,
                 count=line.count,
             )
-        if job.rejects:
-            letters.add(cur, own.meta, job.table, job.rejects, None)
+        if job.letters:
+            letters.add(cur, own.meta, job.table, job.letters, job.read_time)
             own.letters.add(job.table.name)
         registry.count(
             cur,
@@ -178,7 +211,7 @@ class PostgresCopier:
             own.schema,
             job.table.name,
             registry.Counters(
-                copied=job.rows, rejected=len(job.rejects), rescued=job.rescued
+                copied=job.rows, rejected=len(job.letters), rescued=job.rescued
             ),
         )
         store.check_owner(cur, own.meta, own.schema, own.epoch)
@@ -188,7 +221,7 @@ class PostgresCopier:
             job.chunk,
             own.epoch,
             self._slot,
-            documents=job.rows + len(job.rejects),
+            documents=job.rows + len(job.letters),
             rows=job.rows,
             read_time=job.read_time,
             read_until=job.read_until,

@@ -54,6 +54,19 @@ class CopyIn:
             self._stack.__exit__(_Cancelled, reason, None)
 
 
+def copy_in(
+    cur: Cursor[TupleRow], statement: sql.SQL | sql.Composed, payload: bytes
+) -> None:
+    """All of a COPY at once; its error leaves none open."""
+    copy = CopyIn(cur, statement)
+    try:
+        copy.send(payload)
+        copy.finish()
+    except BaseException:
+        copy.cancel()
+        raise
+
+
 class _Cancelled(Exception):
     """Tells the driver to end a COPY with an error."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
+import psycopg
 from psycopg import sql
 
 from ..errors import DestinationError
@@ -98,6 +101,20 @@ def cells(table: Table) -> tuple[str, ...]:
     """
     source_ts = (SOURCE_TS,) if table.options.source_ts else ()
     return (KEY, *(column.name for column in table.columns), *source_ts, EXTRA)
+
+
+@lru_cache(maxsize=1024)
+def cell_oids(table: Table) -> tuple[int, ...]:
+    """The type of each cell of ``cells`` as PostgreSQL numbers its own types."""
+    kinds = [key_type(table), *(_plain(column.type) for column in table.columns)]
+    if table.options.source_ts:
+        kinds.append("timestamptz")
+    kinds.append("jsonb")
+    return tuple(psycopg.adapters.types[kind].oid for kind in kinds)
+
+
+def _plain(kind: str) -> str:
+    return "text" if kind == "jsontext" else kind
 
 
 def cell_definitions(table: Table) -> list[sql.Composable]:

@@ -36,7 +36,6 @@ from .connection import Link, application_name
 from .copier import PostgresCopier
 from .instance import Instance
 from .rowplan import encoder_of
-from .staging import Staging
 from .tenure import Tenure
 
 #: How long a structure change may keep readers of the table waiting.
@@ -58,7 +57,6 @@ class PostgresDestination:
         self._database = schema.database
         self._link = Link(settings, application_name("structure", schema.name))
         self._lease = Link(settings, application_name("lease", schema.name))
-        self._staging = Staging()
         self._instance = Instance.of_this_process()
         self._owned: Tenure | None = None
         self._run_id = 0
@@ -79,9 +77,9 @@ class PostgresDestination:
         meta, schema = self._meta, self._schema
         with self._aside() as cur:
             layout.ensure(cur, meta)
-            layout.create_schema(cur, schema)
             store.check_source(cur, meta, schema, self._database, identity)
             self._check_lease(cur)
+            layout.create_schema(cur, schema)
             lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
             found = store.take_ownership(cur, meta, schema, self._database, identity)
             lease.take(cur, meta, schema, self._instance.text, found.epoch)
@@ -189,7 +187,7 @@ class PostgresDestination:
                 cur, self._meta, after, steps, statement.as_string(cur), safety
             )
             if rewrites and table.name in self._tenure.letters:
-                structure.readmit(cur, self._meta, after, self._staging)
+                structure.readmit(cur, self._meta, after)
             self._check_owner(cur)
         reached("ddl_after")
         return after

@@ -18,6 +18,7 @@ from ..model import Table
 from . import keys
 from .ddl import (
     KEY,
+    SOURCE_TS,
     SYNCED_AT,
     cell_definitions,
     cells,
@@ -90,8 +91,53 @@ def drop_staging(staging: sql.Composable) -> sql.Composed:
 
 
 @_kept
-def merge(table: Table) -> sql.Composed:
-    """Insert the staged rows; a row whose key exists takes the staged one's cells."""
+def clear_staging(table: Table) -> sql.Composed:
+    """Empty the staging table before the transaction ends."""
+    return sql.SQL("DELETE FROM {}").format(staging_name(table))
+
+
+@_kept
+def merge(table: Table, *, guarded: bool = False) -> sql.Composed:
+    """Insert the staged rows; a row whose key exists takes the staged one's cells.
+
+    guarded: unless it has the same cells already, but for the time it was written at.
+    """
+    return sql.SQL("{insert} SELECT {cells} FROM {staging} {conflict}").format(
+        insert=_insert(table),
+        cells=_names(table),
+        staging=staging_name(table),
+        conflict=_conflict(table, guarded=guarded),
+    )
+
+
+def insert(table: Table, rows: int, *, guarded: bool = False) -> bytes:
+    """As ``merge``, of rows whose cells are the parameters, in the binary format."""
+    head, tail = _around(table, guarded=guarded)
+    values = _placeholders(rows, len(cells(table)))
+    return b"".join((head, b" VALUES ", values, b" ", tail))
+
+
+@lru_cache(maxsize=_KEPT)
+def _around(table: Table, *, guarded: bool) -> tuple[bytes, bytes]:
+    return _insert(table).as_bytes(None), _conflict(table, guarded=guarded).as_bytes(
+        None
+    )
+
+
+@lru_cache(maxsize=512)
+def _placeholders(rows: int, width: int) -> bytes:
+    """($1, $2), ($3, $4): as many rows of as many cells."""
+    return b",".join(
+        b"(%b)" % b",".join(b"$%d" % n for n in range(first, first + width))
+        for first in range(1, rows * width + 1, width)
+    )
+
+
+def _insert(table: Table) -> sql.Composed:
+    return sql.SQL("INSERT INTO {} AS t ({})").format(table_name(table), _names(table))
+
+
+def _conflict(table: Table, *, guarded: bool) -> sql.Composed:
     assignments = [
         sql.SQL("{0} = excluded.{0}").format(name(cell))
         for cell in cells(table)
@@ -99,16 +145,28 @@ def merge(table: Table) -> sql.Composed:
     ]
     if table.options.synced_at:
         assignments.append(sql.SQL("{} = now()").format(name(SYNCED_AT)))
-    return sql.SQL(
-        "INSERT INTO {table} ({cells}) SELECT {cells} FROM {staging}"
-        " ON CONFLICT ({key}) DO UPDATE SET {assignments}"
-    ).format(
-        table=table_name(table),
-        cells=_names(table),
-        staging=staging_name(table),
-        key=name(KEY),
-        assignments=sql.SQL(", ").join(assignments),
+    text = sql.SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(
+        name(KEY), sql.SQL(", ").join(assignments)
     )
+    return text + _unless_equal(table) if guarded else text
+
+
+def _unless_equal(table: Table) -> sql.Composed:
+    """Leave a row alone that has these cells byte for byte.
+
+    By the operator that compares the images of records: for ``=``, 1 and 1.0 inside
+    jsonb, 1.0 and 1.00, and 0 and -0 are equal, and json has none.
+    """
+    compared = [cell for cell in cells(table) if cell not in (KEY, SOURCE_TS)]
+    stored, given = (
+        sql.SQL(", ").join(
+            sql.SQL("{}.{}").format(sql.SQL(row), name(cell)) for cell in compared
+        )
+        for row in ("t", "excluded")
+    )
+    return sql.SQL(
+        " WHERE ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record"
+    ).format(stored, given)
 
 
 @_kept

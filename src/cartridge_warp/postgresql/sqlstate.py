@@ -15,6 +15,7 @@ from ..errors import (
     DestinationError,
     DestinationUnavailable,
     LockTimeout,
+    RowsRefused,
     StructureRefused,
     WarpError,
 )
@@ -36,9 +37,19 @@ _CODES: dict[Verdict, str] = {
         57014 57P01 57P02 57P03 57P05
     """,
     Verdict.ROW: """
-        22001 22003 22007 22008 22021 22023 22026 22030 22032 22P02 22P03 22P05
-        23502 23503 23505 23514 23P01
+        09000
+        22000 22001 22002 22003 22004 22005 22007 22008 22009 2200B 2200C 2200D 2200F
+        2200G 2200H 2200L 2200M 2200N 2200S 2200T 22010 22011 22012 22013 22014 22015
+        22016 22018 22019 2201B 2201E 2201F 2201G 2201W 2201X 22021 22022 22023 22024
+        22025 22026 22027 2202E 2202G 2202H 22030 22031 22032 22033 22034 22035 22036
+        22037 22038 22039 2203A 2203B 2203C 2203D 2203E 2203F 2203G
+        22P01 22P02 22P03 22P05 22P06
+        23000 23001 23502 23503 23505 23514 23P01
+        27000
+        38000 38001 38002 38003 38004
+        44000
         54000 54001
+        P0000 P0001 P0002 P0003 P0004
     """,
     Verdict.FATAL: """
         08P01 0A000 21000 22P04 25P02 28000 28P01
@@ -49,6 +60,8 @@ _CODES: dict[Verdict, str] = {
 
 #: SQLSTATE -> verdict. 25006: a former primary, read-only until it is replaced.
 #: 22P04: our COPY framing is wrong, never a document's fault. 54011: too many columns.
+#: 08P01: a cell is shorter than its type, which is ours as well. 09, 27, 38, P0: what a
+#: user's trigger raises.
 TABLE: dict[str, Verdict] = {
     code: verdict for verdict, codes in _CODES.items() for code in codes.split()
 }
@@ -56,8 +69,9 @@ TABLE: dict[str, Verdict] = {
 #: After these (or none at all) the outcome of a COMMIT is not known.
 _UNRESOLVED = frozenset({"08007", "40003"})
 
-#: Classes whose message may quote a value of a document.
-_QUOTING_CLASSES = frozenset({"22", "23"})
+#: Classes whose message may quote a value of a document; a user's trigger writes its
+#: own.
+_QUOTING_CLASSES = frozenset({"09", "22", "23", "27", "38", "44", "P0"})
 
 #: Classes that speak of the statement itself, or of what the table holds: feature not
 #: supported, data, constraints, dependent objects, syntax or access rule, limits, and
@@ -108,6 +122,14 @@ def translated(error: psycopg.Error) -> WarpError:
     if classify(code) is Verdict.RETRY:
         return DestinationUnavailable(message, hint=hint)
     return DestinationError(message, hint=hint)
+
+
+def refused(error: psycopg.Error) -> RowsRefused | None:
+    """The error of a statement that moves rows when it is about a row, else None."""
+    code = error.sqlstate
+    if code is None or classify(code) is not Verdict.ROW:
+        return None
+    return RowsRefused(_message(code, error), hint=_HINTS.get(code, ""))
 
 
 def refusal(error: psycopg.Error) -> StructureRefused | None:

@@ -1,4 +1,4 @@
-"""Rows on their way into a table that may hold their keys already."""
+"""The temporary tables that many rows pass through on their way into a table."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Staging:
 
     def load(
         self, cur: Cursor[TupleRow], table: Table, batches: Sequence[EncodedBatch]
-    ) -> sql.Identifier:
-        """COPY the rows into the table's staging table; returns its name."""
+    ) -> None:
+        """COPY the rows into the table's staging table."""
         name = merge.staging_name(table)
         former = self._last.get((table.schema, table.name), name)
         if former != name:
@@ -37,9 +37,12 @@ class Staging:
         cur.execute(merge.create_staging(table))
         self._last[table.schema, table.name] = name
         copy = CopyIn(cur, merge.copy_into_staging(table))
-        for batch in batches:
-            copy.send(batch.payload)
-            reached("mid_copy")
-        copy.finish()
+        try:
+            for batch in batches:
+                copy.send(batch.payload)
+                reached("mid_copy")
+            copy.finish()
+        except BaseException:
+            copy.cancel()
+            raise
         reached("copy_done")
-        return name

@@ -8,15 +8,16 @@ import psycopg
 from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
-from cwarp_core import Reply, key_encoding
+from cwarp_core import EncodedBatch, Reply, key_encoding
 
 from ..errors import StructureChanged
 from ..metadata import letters, registry
 from ..model import ClusterTime, Table
 from . import merge
+from .careful import Part, check_at_once
 from .rowplan import encoder_of
 from .sqlstate import refusal
-from .staging import Staging
+from .upsert import Upserter
 
 #: Dead letters are read back so many at a time, so that large ones fit in memory.
 _LETTERS = 100
@@ -62,24 +63,25 @@ def waiting_keys(cur: Cursor[TupleRow], meta: str, table: Table) -> set[str]:
     return keys
 
 
-def readmit(cur: Cursor[TupleRow], meta: str, table: Table, staging: Staging) -> None:
+def readmit(cur: Cursor[TupleRow], meta: str, table: Table) -> None:
     """Make rows of the documents whose ids the table's key could not hold before.
 
     A pending letter of that reason is the newest state of its document up to the
     stored position, since every later event of the same id replaced or resolved it.
-    One that is no row for another reason now stays pending.
+    One that is no row for another reason now, or that PostgreSQL refuses, stays
+    pending.
     """
-    encoder = encoder_of(table)
+    upserter = Upserter(meta)
+    check_at_once(cur)
+
+    def bring(rows: EncodedBatch) -> None:
+        upserter.bring(cur, table, [rows], pending=True, last=False)
+
+    encoder = encoder_of(table, keep=True)
     for found in _waiting(cur, meta, table):
         for document, cluster_time in found:
             encoder.add_document(document, cluster_time or 0)
-        batch = encoder.take()
-        if not batch.rows:
-            continue
-        name = staging.load(cur, table, [batch])
-        cur.execute(merge.merge(table))
-        letters.resolve(cur, meta, table, merge.staged_keys(table))
-        cur.execute(sql.SQL("DELETE FROM {}").format(name))
+        Part(cur, table, encoder.take(), bring).bring_in()
 
 
 def _waiting(

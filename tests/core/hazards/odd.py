@@ -144,13 +144,6 @@ ODD: list[Hazard] = [
         "json",
         Row(f"[{'1,' * 999_999}1]"),
     ),
-    Hazard(
-        NAMES,
-        "an array of 4,000,000, all of one empty name",
-        Raw(4, wrap(b"\x0a\0" * 4_000_000)),
-        "json",
-        Row(f"[{'null,' * 3_999_999}null]"),
-    ),
     Hazard(DECIMAL, "NaN", decimal("NaN"), "numeric", Row("NaN")),
     Hazard(DECIMAL, "sNaN", decimal_bits(0x7E << 120), "numeric", Row("NaN")),
     Hazard(DECIMAL, "-Infinity", decimal("-Infinity"), "numeric", Row("-Infinity")),
