@@ -7,9 +7,11 @@ the one place where the rule is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from cartridge_warp.engine import part
 from cartridge_warp.engine.batcher import Batcher
@@ -28,18 +30,31 @@ from .destination import SimulatedDestination
 
 Patch = pytest.MonkeyPatch
 
-MUTATIONS: dict[str, Callable[[Patch], None]] = {}
+Make = Callable[[Patch], None]
 
 
-def mutation(make: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    MUTATIONS[make.__name__] = make
-    return make
+class Mutation(Struct, frozen=True):
+    """make: leaves the rule out.  focus: settings under which it is needed often."""
+
+    make: Make
+    focus: dict[str, Any] = {}
+
+
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def mutation(**focus: Any) -> Callable[[Make], Make]:
+    def keep(make: Make) -> Make:
+        MUTATIONS[make.__name__] = Mutation(make, focus)
+        return make
+
+    return keep
 
 
 # --- the hand-over between copy and stream ------------------------------------------
 
 
-@mutation
+@mutation()
 def no_wait_for_a_chunk_being_copied(patch: Patch) -> None:
     def wanted(self: Copy, chunks: ChunkMap, event: ChangeEvent) -> bool:
         return chunks.at(event.key or b"").state != ChunkState.PENDING
@@ -47,12 +62,12 @@ def no_wait_for_a_chunk_being_copied(patch: Patch) -> None:
     patch.setattr(Copy, "_wanted", wanted)
 
 
-@mutation
+@mutation()
 def no_check_of_a_chunks_claim(patch: Patch) -> None:
     patch.setattr(SimulatedCopier, "_check_claim", lambda *_: None)
 
 
-@mutation
+@mutation(operations=120, pause=0.02, initial=30, lag=0.0, faults=())
 def copying_is_told_after_the_read_began(patch: Patch) -> None:
     chunk_of = _Worker._chunk
 
@@ -66,7 +81,7 @@ def copying_is_told_after_the_read_began(patch: Patch) -> None:
     patch.setattr(_Worker, "_chunk", late)
 
 
-@mutation
+@mutation()
 def state_is_read_before_the_event_came(patch: Patch) -> None:
     sift = Copy.sift
 
@@ -88,7 +103,7 @@ def state_is_read_before_the_event_came(patch: Patch) -> None:
     patch.setattr(Copy, "sift", stale)
 
 
-@mutation
+@mutation()
 def no_dropping_of_a_pending_chunks_events(patch: Patch) -> None:
     wanted = Copy._wanted
 
@@ -99,40 +114,56 @@ def no_dropping_of_a_pending_chunks_events(patch: Patch) -> None:
     patch.setattr(Copy, "_wanted", kept)
 
 
-@mutation
+@mutation()
 def a_copied_table_is_forgotten_at_once(patch: Patch) -> None:
     """Its rows may be newer than the events that still come."""
     patch.setattr(Copy, "concerns", lambda *_: False)
     patch.setattr(Shape, "read", lambda *_: None)
 
 
-@mutation
+class _Late:
+    """The copy of one worker, told last of what was handed back."""
+
+    def __init__(self, copy: Copy) -> None:
+        self._copy = copy
+        self._told: Callable[[], None] = lambda: None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._copy, name)
+
+    def handed_back(self, *given: Any, **named: Any) -> None:
+        self._told = partial(self._copy.handed_back, *given, **named)
+
+    def tell(self) -> None:
+        self._told()
+
+
+@mutation(source_noise=0.05, destination_noise=0.05, pause=0.02, slow=0.1)
 def an_abort_is_told_after_it_happened(patch: Patch) -> None:
     """Another worker has claimed the chunk by then."""
+    original = _Worker._chunk
 
     def chunk_of(self: Any, shape: Shape, chunk: Chunk) -> None:
-        handed_back = self._copy.handed_back
-        self._copy.handed_back = lambda *_, **__: None
+        copy = self._copy
+        self._copy = late = _Late(copy)
         try:
             original(self, shape, chunk)
         finally:
-            self._copy.handed_back = handed_back
-            self._line.source.newest_time()
-            handed_back(shape, chunk, careful=False)
+            self._copy = copy
+            late.tell()
 
-    original = _Worker._chunk
     patch.setattr(_Worker, "_chunk", chunk_of)
 
 
 # --- rows never go back -------------------------------------------------------------
 
 
-@mutation
+@mutation()
 def a_replace_is_taken_as_it_came(patch: Patch) -> None:
     patch.setattr(Slice, "_is_newest", lambda self, _: not self.overlaps)
 
 
-@mutation
+@mutation()
 def a_look_up_may_be_older_than_the_last(patch: Patch) -> None:
     lookup = part._lookup
 
@@ -149,14 +180,14 @@ def a_look_up_may_be_older_than_the_last(patch: Patch) -> None:
 # --- positions, lanes, transactions -------------------------------------------------
 
 
-@mutation
+@mutation()
 def a_batch_passes_one_of_all_lanes(patch: Patch) -> None:
     patch.setattr(
         Lanes, "free", property(lambda self: all(lane.free for lane in self._lanes))
     )
 
 
-@mutation
+@mutation()
 def an_event_belongs_to_any_lane(patch: Patch) -> None:
     split_one = Lanes._split_one
 
@@ -171,7 +202,7 @@ def an_event_belongs_to_any_lane(patch: Patch) -> None:
     patch.setattr(Lanes, "_split_one", anywhere)
 
 
-@mutation
+@mutation()
 def what_lanes_did_apart_is_not_done_again(patch: Patch) -> None:
     made = Stream.__init__
 
@@ -182,7 +213,7 @@ def what_lanes_did_apart_is_not_done_again(patch: Patch) -> None:
     patch.setattr(Stream, "__init__", init)
 
 
-@mutation
+@mutation(transactions=0.0, source_noise=0.0)
 def what_is_done_again_is_taken_as_it_came(patch: Patch) -> None:
     together = Lanes.together
 
@@ -192,7 +223,7 @@ def what_is_done_again_is_taken_as_it_came(patch: Patch) -> None:
     patch.setattr(Lanes, "together", once)
 
 
-@mutation
+@mutation()
 def a_restart_begins_at_the_newest_marker(patch: Patch) -> None:
     opened = SimulatedDestination.open
 
@@ -204,17 +235,17 @@ def a_restart_begins_at_the_newest_marker(patch: Patch) -> None:
     patch.setattr(SimulatedDestination, "open", newest)
 
 
-@mutation
+@mutation(by_time=1.0, transactions=0.6, source_noise=0.05)
 def repeated_events_move_the_position(patch: Patch) -> None:
     patch.setattr(Feed, "_repeats", lambda *_: False)
 
 
-@mutation
+@mutation()
 def a_transaction_may_be_cut(patch: Patch) -> None:
     patch.setattr(Batcher, "inside_transaction", property(lambda _: False))
 
 
-@mutation
+@mutation()
 def a_transaction_of_several_lanes_is_not_joint(patch: Patch) -> None:
     transact = Batcher._transact
 
@@ -224,7 +255,7 @@ def a_transaction_of_several_lanes_is_not_joint(patch: Patch) -> None:
     patch.setattr(Batcher, "_transact", apart)
 
 
-@mutation
+@mutation()
 def the_first_event_of_a_key_wins(patch: Patch) -> None:
     split = Lanes._split
 
@@ -242,10 +273,7 @@ def the_first_event_of_a_key_wins(patch: Patch) -> None:
 # --- waiting ------------------------------------------------------------------------
 
 
-@mutation
-def a_lane_tells_nobody_that_it_is_done(patch: Patch) -> None:
+@mutation()
+def a_lane_never_settles(patch: Patch) -> None:
     """No wrong row: the run must be found to stand still."""
     patch.setattr(_Lane, "settled", property(lambda self: False))
-
-
-__all__ = ["MUTATIONS"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from .mutations import MUTATIONS
 from .plan import plan_of
@@ -20,9 +21,11 @@ PATIENCE = 500
 def test_the_simulation_misses_a_rule(
     name: str, monkeypatch: pytest.MonkeyPatch, say: Callable[[str], None]
 ) -> None:
-    MUTATIONS[name](monkeypatch)
+    mutation = MUTATIONS[name]
+    mutation.make(monkeypatch)
     for seed in range(PATIENCE):
-        if failure := run(plan_of(seed)).failure:
+        plan = replace(plan_of(seed), **mutation.focus)
+        if failure := run(plan).failure:
             first = failure.partition("\n")[0]
             say(f"mutation {name}: seed {seed}, {first[:100]}")
             return
