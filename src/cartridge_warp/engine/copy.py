@@ -200,7 +200,9 @@ class Copy:
     def handed_back(self, shape: Shape, chunk: Chunk, *, careful: bool) -> None:
         """A worker gave its chunk up, and nothing of it was kept."""
         with self._changed:
-            self._maps[shape.collection].handed_back(chunk)
+            # A position that has passed the whole copy has taken its map along.
+            if (chunks := self._maps.get(shape.collection)) is not None:
+                chunks.handed_back(chunk)
             if careful:
                 self._careful.add(chunk.chunk_id)
             self._changed.notify_all()

@@ -1,0 +1,190 @@
+"""``protocols.Copier`` over the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cartridge_warp.errors import Fenced, OutcomeUnknown, RowsRefused
+from cartridge_warp.model import Chunk, ChunkRange, ClusterTime, Table
+from cwarp_core import EncodedBatch, Reject, compare_keys
+
+from .store import StoredChunk, StoredTable
+from .tablerows import Broken, Row, sifted
+from .world import document_key
+
+if TYPE_CHECKING:
+    from .destination import SimulatedDestination
+
+
+class SimulatedCopier:
+    """One connection. A claim whose answer was lost is handed out by the next call,
+    and a chunk that could not be handed back is, before the next claim."""
+
+    def __init__(self, destination: SimulatedDestination) -> None:
+        self.cut = False
+        self.process = self._destination = destination
+        self._claimed: StoredChunk | None = None
+        self._claim: tuple[int, int] | None = None
+        self._unanswered = False
+        self._stored: StoredTable | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._rows: list[tuple[str, Row]] = []
+        self._rejects: list[Reject] = []
+        self._table: Table | None = None
+        self._careful = False
+        self._documents = 0
+        self._read_time: ClusterTime = 0
+
+    def claim(self, table: Table) -> Chunk | None:
+        there = self._destination
+        there.gate.before("claim")
+        there.check_owner()
+        stored = there.store.tables[table.name]
+        if not self._unanswered or stored is not self._stored:
+            self._hand_back()
+        if self._claimed is None:
+            pending = [each for each in stored.chunks.values() if _is_pending(each)]
+            if not pending:
+                return None
+            chunk = pending[0]
+            there.store.claims += 1
+            chunk.state = "copying"
+            chunk.claim = self._claim = there.epoch, there.store.claims
+            self._claimed, self._stored = chunk, stored
+        self._unanswered = True
+        there.gate.after(f"claim of chunk {self._claimed.chunk_id}")
+        self._unanswered = False
+        return _public(self._claimed)
+
+    def begin(
+        self,
+        chunk: Chunk,
+        table: Table,
+        read_time: ClusterTime,
+        *,
+        careful: bool = False,
+    ) -> None:
+        there = self._destination
+        there.gate.before("copier.begin")
+        if self._claimed is None or self._claimed.chunk_id != chunk.chunk_id:
+            raise Broken("a chunk is begun that was not claimed")
+        there.hold(self, table)
+        self._table, self._read_time, self._careful = table, read_time, careful
+        there.gate.after("copier.begin")
+
+    def write(self, batch: EncodedBatch) -> Sequence[Reject]:
+        there = self._destination
+        there.gate.before(f"copier.write {batch.rows}")
+        if self._table is None:
+            raise Broken("rows are written outside a transaction")
+        self._check_cut()
+        rows, refused = sifted(batch, self._table)
+        if refused and not self._careful:
+            raise RowsRefused("a row is refused")
+        self._rows += rows
+        self._rejects += [*batch.rejects, *refused]
+        self._documents += batch.documents
+        there.gate.after("copier.write")
+        return refused
+
+    def commit(
+        self, *, read_until: ClusterTime, split_at: bytes | None = None
+    ) -> Chunk | None:
+        there, chunk = self._destination, self._claimed
+        there.gate.before("copier.commit")
+        if chunk is None or self._table is None:
+            raise Broken("a chunk is committed that was not begun")
+        self._check_cut()
+        there.check_owner()
+        if chunk.claim != self._claim or chunk.state != "copying":
+            raise Fenced("the chunk has another owner")
+        lost = there.lost("the chunk's COMMIT")
+        if lost and there.gate.chance(0.5):
+            self._release()
+            if there.gate.chance(0.3):
+                raise OutcomeUnknown("the chunk cannot be read")
+            raise there.unreachable("copier.commit")
+        rest = self._committed(chunk, read_until, split_at)
+        if lost and there.gate.chance(0.3):
+            raise OutcomeUnknown("the chunk cannot be read")
+        there.gate.touch("copier.commit ends")
+        return None if rest is None else _public(rest)
+
+    def _committed(
+        self, chunk: StoredChunk, read_until: ClusterTime, split_at: bytes | None
+    ) -> StoredChunk | None:
+        there, stored = self._destination, self._stored
+        assert stored is not None
+        rest: StoredChunk | None = None
+        if split_at is not None:
+            there.store.chunk_ids += 1
+            number = there.store.chunk_ids
+            rest = StoredChunk(number, ChunkRange(split_at, chunk.range.upper))
+            stored.chunks[number] = rest
+            chunk.range = ChunkRange(chunk.range.lower, split_at)
+        for text, row in self._rows:
+            _check_within(row.key, chunk.range)
+            there.store.upsert(stored, text, row, "copy")
+        stored.reject(self._rejects)
+        for reject in self._rejects:
+            _check_within(document_key(reject.document), chunk.range)
+        chunk.state, chunk.claim = "done", None
+        chunk.documents = self._documents
+        chunk.read_time, chunk.read_until = self._read_time, read_until
+        stored.counters.copied += self._documents
+        there.store.commits += 1
+        there.gate.scheduler.note(
+            f"COMMIT chunk {chunk.chunk_id} of {stored.table.name}: {len(self._rows)}"
+        )
+        self._claimed = self._claim = None
+        self._release()
+        return rest
+
+    def _check_cut(self) -> None:
+        if self.cut:
+            raise self._destination.unreachable("the chunk's transaction")
+
+    def abort(self) -> None:
+        self._release()
+        there = self._destination
+        if self._claimed is None:
+            there.gate.touch("abort")
+            return
+        there.gate.before("abort")
+        self._hand_back()
+        there.gate.after("abort")
+
+    def close(self) -> None:
+        self._release()
+        self._destination.gate.touch("copier.close")
+        self._hand_back()
+
+    def _release(self) -> None:
+        self._clear()
+        self.cut = False
+        self._destination.release(self)
+
+    def _hand_back(self) -> None:
+        chunk, claim = self._claimed, self._claim
+        self._claimed = self._claim = None
+        self._unanswered = False
+        if chunk is not None and chunk.claim == claim and chunk.state == "copying":
+            chunk.state, chunk.claim = "pending", None
+
+
+def _is_pending(chunk: StoredChunk) -> bool:
+    return chunk.state == "pending"
+
+
+def _public(chunk: StoredChunk) -> Chunk:
+    return Chunk(chunk.chunk_id, chunk.range, chunk.state)
+
+
+def _check_within(key: bytes, within: ChunkRange) -> None:
+    if within.lower is not None and compare_keys(key, within.lower) < 0:
+        raise Broken("a row of a chunk lies below its range")
+    if within.upper is not None and compare_keys(key, within.upper) >= 0:
+        raise Broken("a row of a chunk lies above its range")

@@ -1,0 +1,279 @@
+"""``protocols.Destination`` over the store, for one process and one of its lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from cartridge_warp.config import SchemaSettings
+from cartridge_warp.engine.lanes import lane_chooser
+from cartridge_warp.errors import (
+    DestinationError,
+    DestinationUnavailable,
+    Fenced,
+    LockTimeout,
+    Owned,
+    StructureChanged,
+)
+from cartridge_warp.model import (
+    Chunk,
+    ChunkRange,
+    Position,
+    SchemaChange,
+    SourceIdentity,
+    Table,
+    TableState,
+)
+from cartridge_warp.schema.evolve import apply
+from cwarp_core import BatchEncoder, key_encoding
+
+from .apply import SimulatedApplier
+from .chunkcopy import SimulatedCopier
+from .gate import Gate
+from .source import parsed
+from .store import Holder, LaneOf, Marker, Store, StoredChunk, StoredTable
+from .tablerows import Broken, encoder_of
+
+T = TypeVar("T")
+
+#: Seconds without a sign of life after which an owner is taken for dead.
+LEASE = 6.0
+
+#: Seconds a structure change waits for a table's lock.
+LOCK_SECONDS = 2.0
+
+
+class SimulatedDestination:
+    """unknown: the chance that a COMMIT's answer is lost.  locks: that a structure
+    change meets a foreign lock.  cuts: transactions may be cut for their size."""
+
+    def __init__(
+        self,
+        store: Store,
+        gate: Gate,
+        name: str,
+        *,
+        unknown: float,
+        locks: float,
+        settings: SchemaSettings,
+        cuts: bool,
+    ) -> None:
+        self.store = store
+        self.gate = gate
+        self.name = name
+        self.unknown = unknown
+        self._settings = settings
+        self._cuts = cuts
+        self.epoch = 0
+        self._locks = locks
+        self._in_structure = False
+
+    # --- life -------------------------------------------------------------------
+
+    def validate(self) -> bool:
+        self.gate.before("validate")
+        return bool(self.store.markers)
+
+    def open(self, identity: SourceIdentity) -> list[Position]:
+        self.gate.before("open")
+        store, now = self.store, self.gate.scheduler.now
+        if store.owner is not None and now - store.alive_at < LEASE:
+            raise Owned(f"{store.owner} owns the schema")
+        store.takeovers += store.owner is not None
+        if store.process is not None and self.gate.chance(0.5):
+            store.disconnect(store.process)
+        store.epoch += 1
+        store.owner = self.name
+        store.alive_at = now
+        self.epoch = store.epoch
+        store.process = self
+        for stored in store.tables.values():
+            for chunk in stored.chunks.values():
+                if chunk.state == "copying":
+                    chunk.state, chunk.claim = "pending", None
+        self.gate.after("open")
+        return [marker.position for marker in store.markers]
+
+    def begin(self, position: Position, lanes: int) -> None:
+        self.gate.before("begin")
+        self.check_owner()
+        store = self.store
+        if store.markers:
+            if any(marker.position != position for marker in store.markers):
+                raise Broken("I4: lanes change while they stand at several places")
+        else:
+            store.began = position
+        seq = max((marker.seq for marker in store.markers), default=0) + 1
+        store.markers = [Marker(seq, position) for _ in range(lanes)]
+        self.gate.after("begin")
+
+    def beat(self) -> None:
+        self.gate.before("beat")
+        self.check_owner()
+        self.store.alive_at = self.gate.scheduler.now
+        self.gate.after("beat")
+
+    def failed(self, error: Exception, table: Table | None = None) -> None:
+        self.gate.touch("failed")
+
+    def close(self) -> None:
+        self.gate.touch("destination.close")
+        if self.epoch == self.store.epoch:
+            self.store.owner = None
+
+    def lane_of(self, lanes: int) -> LaneOf | None:
+        """Which of so many lanes an event is of; None where transactions are cut."""
+        if self._cuts:
+            return None
+        choose = lane_chooser(self._settings, lanes)
+        return lambda entry: choose(parsed(entry))
+
+    def check_owner(self) -> None:
+        if self.epoch != self.store.epoch:
+            raise Fenced("another process owns the schema")
+
+    # --- structure --------------------------------------------------------------
+
+    def tables(self) -> list[TableState]:
+        self.gate.before("tables")
+        return [
+            TableState(
+                stored.table, stored.planned, _chunks(stored), len(stored.letters)
+            )
+            for stored in self.store.tables.values()
+        ]
+
+    def ensure(self, table: Table) -> None:
+        def ensured() -> None:
+            self.check_owner()
+            known = self.store.tables.get(table.name)
+            if known is None:
+                self.store.tables[table.name] = StoredTable(table)
+            elif known.table.collection != table.collection:
+                raise Broken(f"{table.name} is the table of another collection")
+
+        self._alone("ensure", ensured)
+
+    def evolve(self, table: Table, changes: Sequence[SchemaChange]) -> Table:
+        stored = self.store.tables[table.name]
+
+        def evolved() -> Table:
+            self.check_owner()
+            after = apply(table, list(changes))
+            if stored.table == after:
+                return after
+            if stored.table != table:
+                raise DestinationError(f"{table.name} is not at {table.version}")
+            self._lock(stored)
+            try:
+                self.check_owner()
+                return stored.evolve(list(changes))
+            finally:
+                stored.altering = None
+                self.gate.scheduler.wake(stored)
+
+        return self._alone("evolve", evolved)
+
+    def waiting_keys(self, table: Table) -> set[str]:
+        self.gate.before("waiting_keys")
+        letters = self.store.tables[table.name].letters.values()
+        return {key_encoding(each.key) for each in letters if each.code == "key_kind"}
+
+    def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> list[Chunk]:
+        stored = self.store.tables[table.name]
+
+        def planned() -> list[Chunk]:
+            self.check_owner()
+            if not stored.planned:
+                stored.planned = True
+                for each in ranges:
+                    self.store.chunk_ids += 1
+                    number = self.store.chunk_ids
+                    stored.chunks[number] = StoredChunk(number, each)
+            return list(_chunks(stored))
+
+        return self._alone("plan", planned)
+
+    def pending_letters(self) -> dict[str, int]:
+        self.gate.before("pending_letters")
+        return {name: len(stored.letters) for name, stored in self.store.tables.items()}
+
+    def _alone(self, call: str, effect: Callable[[], T]) -> T:
+        """The engine promises that calls that change structure come one at a time."""
+        if self._in_structure:
+            raise Broken(f"{call} beside another call that changes structure")
+        self._in_structure = True
+        try:
+            self.gate.before(call)
+            result = effect()
+            self.gate.after(call)
+            return result
+        finally:
+            self._in_structure = False
+
+    def _lock(self, stored: StoredTable) -> None:
+        """Take the table's lock; who asks for it later waits behind."""
+        scheduler = self.gate.scheduler
+        end = scheduler.now + LOCK_SECONDS
+        foreign = self.gate.chance(self._locks)
+        stored.altering = self
+        while stored.holders or foreign or stored.altering is not self:
+            if scheduler.now >= end:
+                stored.altering = None
+                scheduler.wake(stored)
+                raise LockTimeout(f"{stored.table.name} is locked")
+            scheduler.block(stored, end, "evolve waits for its lock")
+
+    # --- data -------------------------------------------------------------------
+
+    def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
+        self.gate.touch("encoder")
+        return encoder_of(table)
+
+    def copier(self) -> SimulatedCopier:
+        self.gate.before("copier")
+        return SimulatedCopier(self)
+
+    def applier(self) -> SimulatedApplier:
+        self.gate.before("applier")
+        return SimulatedApplier(self)
+
+    def hold(self, holder: Holder, table: Table) -> StoredTable:
+        """Keep the table's structure as it is until ``release``."""
+        stored = self.store.tables[table.name]
+        while stored.altering is not None:
+            self.gate.scheduler.block(stored, None, "waits for a structure change")
+        if stored.table.key != table.key:
+            raise StructureChanged(f"the key of {table.name} is another now")
+        stored.holders.add(holder)
+        return stored
+
+    def release(self, holder: Holder) -> None:
+        for stored in self.store.tables.values():
+            if holder in stored.holders:
+                stored.holders.discard(holder)
+                self.gate.scheduler.wake(stored)
+
+    def lost(self, what: str) -> bool:
+        """Was this COMMIT's answer lost?"""
+        lost = self.gate.chance(self.unknown)
+        if lost:
+            self.gate.scheduler.note(f"the answer to {what} is lost")
+        return lost
+
+    def unreachable(self, what: str) -> DestinationUnavailable:
+        return DestinationUnavailable(f"{what}: the connection was cut")
+
+
+def _chunks(stored: StoredTable) -> tuple[Chunk, ...]:
+    return tuple(
+        Chunk(
+            each.chunk_id,
+            each.range,
+            each.state,
+            each.documents,
+            each.read_time,
+            each.read_until,
+        )
+        for each in stored.chunks.values()
+    )

@@ -1,0 +1,128 @@
+"""What one seed is: every choice that is made before the run, as plain values."""
+
+from __future__ import annotations
+
+import random
+
+from msgspec import Struct
+
+Faults = tuple["Fault", ...]
+
+
+class Fault(Struct, frozen=True):
+    """Something that happens to a process or to an end.
+
+    at: virtual seconds; behind them it waits for some more ``switches``.
+    kind: "kill", "stop" (as by SIGTERM), "freeze", "source" or "destination" (away).
+    process: which; seconds: for how long, or until the process is started again.
+    """
+
+    at: float
+    kind: str
+    process: int = 0
+    seconds: float = 1.0
+    switches: int = 0
+
+
+class Launch(Struct, frozen=True):
+    """How a process is started, each time anew."""
+
+    workers: int
+    lanes: int
+    batch_size: int
+    batch_bytes: int
+
+
+class Plan(Struct, frozen=True):
+    """One run. shrinking takes away from ``operations`` and ``faults`` alone.
+
+    families: of the ids of each collection, see ``workload``.  initial: documents at
+    the start.  pause: virtual seconds between two operations of a writer.
+    structure: drops and renames happen.  transactions: the chance of one.
+    noise: the chance that a call of an end fails, while faults last.
+    unknown: the chance that a COMMIT's answer is lost.  by_time: the chance that a
+    stream is opened by its time.  once: every process is started with ``once``.
+    """
+
+    seed: int
+    operations: int
+    faults: Faults
+    launches: tuple[Launch, ...]
+    families: tuple[str, ...]
+    processes: int = 1
+    initial: int = 10
+    pause: float = 0.1
+    writers: int = 2
+    structure: bool = False
+    poison: bool = False
+    misfits: bool = False
+    transactions: float = 0.2
+    source_noise: float = 0.0
+    destination_noise: float = 0.0
+    unknown: float = 0.0
+    locks: float = 0.0
+    by_time: float = 0.0
+    slow: float = 0.02
+    sticky: float = 0.0
+    lag: float = 0.1
+    once: bool = False
+
+
+#: Of faults; a kill is the most telling.
+KINDS = ("kill", "kill", "stop", "freeze", "source", "destination")
+
+FAMILIES = ("numbers", "integers", "texts", "objects", "zoo", "late", "compound")
+
+
+def plan_of(seed: int) -> Plan:
+    """The plan of a seed."""
+    rng = random.Random(f"plan {seed}")
+    processes = rng.choice((1, 1, 1, 2, 2, 3))
+    noisy = rng.random() < 0.5
+    operations = rng.choice((20, 40, 80, 120))
+    pause = rng.choice((0.02, 0.1, 0.3))
+    writers = rng.choice((1, 2, 3))
+    lasts = operations * pause / writers + 8.0
+    faults = [
+        Fault(
+            at=round(rng.uniform(0.0, lasts), 3),
+            kind=rng.choice(KINDS),
+            process=rng.randrange(processes),
+            seconds=rng.choice((0.1, 1.0, 5.0, 15.0)),
+            switches=rng.randrange(20),
+        )
+        for _ in range(rng.choice((0, 1, 2, 3, 5)))
+    ]
+    return Plan(
+        seed=seed,
+        operations=operations,
+        faults=tuple(sorted(faults, key=lambda each: each.at)),
+        launches=tuple(_launch(rng) for _ in range(3)),
+        families=tuple(rng.choice(FAMILIES) for _ in range(rng.choice((1, 2, 3)))),
+        processes=processes,
+        initial=rng.choice((0, 5, 15, 30)),
+        pause=pause,
+        writers=writers,
+        structure=rng.random() < 0.3,
+        poison=rng.random() < 0.25,
+        misfits=rng.random() < 0.25,
+        transactions=rng.choice((0.0, 0.2, 0.6)),
+        source_noise=rng.choice((0.01, 0.05)) if noisy else 0.0,
+        destination_noise=rng.choice((0.0, 0.01, 0.05)) if noisy else 0.0,
+        unknown=rng.choice((0.0, 0.05)) if noisy else 0.0,
+        locks=rng.choice((0.0, 0.2)),
+        by_time=rng.choice((0.0, 0.5, 1.0)),
+        slow=rng.choice((0.0, 0.02, 0.1)),
+        sticky=rng.choice((0.0, 0.0, 0.5, 0.9)),
+        lag=rng.choice((0.0, 0.1, 1.0)),
+        once=rng.random() < 0.1,
+    )
+
+
+def _launch(rng: random.Random) -> Launch:
+    return Launch(
+        workers=rng.choice((1, 2, 3)),
+        lanes=rng.choice((1, 1, 2, 3, 4)),
+        batch_size=rng.choice((1, 2, 3, 5, 20)),
+        batch_bytes=rng.choice((200, 1000, 1 << 24, 1 << 24, 1 << 24)),
+    )

@@ -1,0 +1,246 @@
+"""What an in-memory PostgreSQL has committed, and the rules that every commit keeps.
+
+Only ``destination`` writes here, a whole transaction at a time. A rule that is broken
+raises ``Broken``, which ends the run as failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import bson
+from msgspec import Struct
+
+from cartridge_warp.model import ChunkRange, ClusterTime, Position, SchemaChange, Table
+from cartridge_warp.schema.evolve import apply
+from cwarp_core import KeyKindError, Reject, key_text
+
+from .source import order_of, place_of
+from .tablerows import POISON, Broken, Row, encoder_of, rows_of
+from .world import EPOCH, Entry, World, document_key
+
+LaneOf = Callable[[Entry], int]
+
+
+class Letter(Struct, frozen=True):
+    """A pending dead letter."""
+
+    key: bytes
+    code: str
+    document: bytes
+
+
+class StoredChunk(Struct):
+    """claim: of whoever copies it, (epoch, number)."""
+
+    chunk_id: int
+    range: ChunkRange
+    state: str = "pending"
+    documents: int = 0
+    read_time: ClusterTime = 0
+    read_until: ClusterTime = 0
+    claim: tuple[int, int] | None = None
+
+
+class Counters(Struct):
+    """What all commits did, by the destination's own count."""
+
+    events: int = 0
+    copied: int = 0
+    letters: int = 0
+
+
+class Holder(Protocol):
+    """An open transaction. cut: its connection is gone, and it with it."""
+
+    cut: bool
+    process: object
+
+
+class StoredTable:
+    """A table with its rows by the text of their key."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.versions = {table.version: table}
+        self.planned = False
+        self.rows: dict[str, Row] = {}
+        self.chunks: dict[int, StoredChunk] = {}
+        self.letters: dict[str, Letter] = {}
+        self.counters = Counters()
+        #: The newest state each document ever had here, by canonical key.
+        self.seen: dict[str, int] = {}
+        #: Open transactions that hold the table's structure; who is changing it.
+        self.holders: set[Holder] = set()
+        self.altering: object = None
+
+    def evolve(self, changes: list[SchemaChange]) -> Table:
+        """The next version; every key is rewritten where its encoding changes."""
+        before, self.table = self.table, apply(self.table, changes)
+        self.versions[self.table.version] = self.table
+        if self.table.key != before.key:
+            rewritten = {
+                key_text(row.key, self.table.key): row for row in self.rows.values()
+            }
+            if len(rewritten) != len(self.rows):
+                raise Broken("two keys are one after a rewrite")
+            self.rows = rewritten
+            self._readmit()
+        return self.table
+
+    def _readmit(self) -> None:
+        encoder = encoder_of(self.table)
+        for canonical, letter in list(self.letters.items()):
+            if letter.code != "key_kind":
+                continue
+            encoder.add_document(letter.document, 0)
+            batch = encoder.take()
+            for text, row in rows_of(batch, self.table):
+                if POISON in bson.decode(letter.document):
+                    continue
+                self.rows[text] = row
+                self.seen[canonical] = row.version
+                del self.letters[canonical]
+
+    def resolve(self, canonical: str) -> None:
+        self.letters.pop(canonical, None)
+
+    def reject(self, rejects: Iterator[Reject] | list[Reject]) -> None:
+        for reject in rejects:
+            assert reject.key is not None
+            key = document_key(reject.document)
+            self.letters[reject.key] = Letter(key, reject.code, reject.document)
+            self.counters.letters += 1
+
+
+class Marker(Struct):
+    seq: int
+    position: Position
+
+
+class Store:
+    """One schema's committed state. owner: who may commit; its last sign of life."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tables: dict[str, StoredTable] = {}
+        self.markers: list[Marker] = []
+        self.epoch = 0
+        self.owner: str | None = None
+        self.process: object = None
+        self.alive_at = 0.0
+        self.claims = 0
+        self.chunk_ids = 0
+        self.commits = 0
+        self.takeovers = 0
+        self.began: Position | None = None
+
+    def told(self, position: Position) -> str:
+        """A position for the trace."""
+        time, index = place_of(position.token)
+        return f"{(time >> 32) - EPOCH}.{time & 0xFFFFFFFF}.{index}"
+
+    def of_collection(self, name: str) -> StoredTable | None:
+        for stored in self.tables.values():
+            if stored.table.collection == name:
+                return stored
+        return None
+
+    def disconnect(self, process: object) -> None:
+        """The connections of a process are gone, and their transactions."""
+        for stored in self.tables.values():
+            for holder in list(stored.holders):
+                if holder.process is process:
+                    holder.cut = True
+                    stored.holders.discard(holder)
+            if stored.altering is process:
+                stored.altering = None
+            self.world.scheduler.wake(stored)
+
+    # --- rows -------------------------------------------------------------------
+
+    def upsert(self, stored: StoredTable, text: str, row: Row, how: str) -> None:
+        """Write one row. Never an older state than the row had, unless the document
+        was deleted and inserted again in between."""
+        canonical = key_text(row.key, "canonical")
+        before = stored.seen.get(canonical, 0)
+        if row.version < before and row.version not in self.world.inserts:
+            raise Broken(
+                f"I6: {how} brings {stored.table.collection} {canonical} back from "
+                f"state {before} to {row.version}"
+            )
+        stored.seen[canonical] = row.version
+        if how == "copy" and text in stored.rows:
+            raise Broken(
+                f"a COPY meets a row that exists: {stored.table.collection} {canonical}"
+            )
+        stored.rows[text] = row
+        stored.resolve(canonical)
+
+    def delete(self, stored: StoredTable, text: str) -> None:
+        stored.rows.pop(text, None)
+        for canonical, letter in list(stored.letters.items()):
+            try:
+                if key_text(letter.key, stored.table.key) == text:
+                    stored.resolve(canonical)
+            except KeyKindError:
+                continue
+
+    # --- markers ----------------------------------------------------------------
+
+    def move(
+        self,
+        lanes: tuple[int, ...],
+        position: Position | None,
+        lane_of: LaneOf | None,
+    ) -> None:
+        """Count the lanes' markers on, and move them to the position.
+
+        lane_of: of an event, by the settings of whoever commits; None where a
+        transaction may be cut for its size.
+        """
+        if not lanes or len(set(lanes)) != len(lanes):
+            raise Broken(f"I4: a commit for lanes {lanes}")
+        for lane in lanes:
+            marker = self.markers[lane]
+            marker.seq += 1
+            if position is None:
+                continue
+            old, new = order_of(marker.position.token), order_of(position.token)
+            back = position.cluster_time < marker.position.cluster_time
+            if new < old or back:
+                raise Broken(
+                    f"I4: lane {lane} goes back from {place_of(marker.position.token)} "
+                    f"to {place_of(position.token)}"
+                )
+            if lane_of is not None:
+                self._check_whole(lane, lanes, marker.position, position, lane_of)
+            marker.position = position
+
+    def _check_whole(
+        self,
+        lane: int,
+        lanes: tuple[int, ...],
+        low: Position,
+        high: Position,
+        lane_of: LaneOf,
+    ) -> None:
+        """No source transaction may be over one commit and another."""
+        world, end = self.world, place_of(high.token)
+        here = [each for each in world.history if each.time == end[0]]
+        inside = [each.place > end for each in here if each.transaction is not None]
+        if end[1] >= 0 and any(inside) and not all(inside):
+            raise Broken(f"lane {lane} stands inside a transaction, at {end}")
+        if len(lanes) == len(self.markers):
+            return
+        owners: dict[int, set[int]] = {}
+        for entry in world.between(place_of(low.token), end):
+            if entry.transaction is not None:
+                owners.setdefault(entry.transaction, set()).add(lane_of(entry))
+        for number, those in owners.items():
+            if len(those) > 1 and lane in those:
+                raise Broken(
+                    f"transaction {number} of lanes {sorted(those)} is split by a "
+                    f"commit of lanes {lanes}"
+                )
