@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -87,15 +88,30 @@ class Scene:
         self.source = _with_user(places.mongo, MONGO_USER)
         self.destination = _with_user(places.postgres, "postgres")
         self.env: dict[str, str] = {}
+        #: Keys of the documents that are to be dead letters, and nothing else.
+        self.poison: list[str] = []
         self._client = client
         self._directory = directory
         self._config = directory / "warp.json"
-        schema = {"name": SCHEMA, "database": database.name}
+        poison = {"name": "poison", "on_misfit": "dead_letter"}
+        schema = {"name": SCHEMA, "database": database.name, "tables": [poison]}
         self._config.write_text(
             json.dumps({**SETTINGS, "schemas": [schema], **(settings or {})})
         )
         self._cursors: set[Any] = set()
         audit.install(places.postgres, SCHEMA)
+
+    def plant_poison(self, number: int) -> None:
+        """Documents that can be no row, each between good ones.
+
+        A date of BSON may lie far outside those of PostgreSQL.
+        """
+        for _ in range(number):
+            ids = range(3 * len(self.poison), 3 * len(self.poison) + 3)
+            documents = [{"_id": each, "at": DatetimeMS(each)} for each in ids]
+            documents[1]["at"] = DatetimeMS(2**62)
+            self.db["poison"].insert_many(documents)
+            self.poison.append(str(ids[1]))
 
     # --- the sync ---------------------------------------------------------------
 
@@ -166,22 +182,19 @@ class Scene:
             time.sleep(0.5)
         assert not found, f"{len(found)} differences: {found[:5]}{self.story()}"
 
-    def differences(self, poison: Collection[str] = ()) -> list[Difference]:
-        """Between every collection and its table; poison: keys that have no row."""
+    def differences(self) -> list[Difference]:
+        """Between every collection and its table, the poison taken out."""
         found: list[Difference] = []
         with psycopg.connect(self.places.postgres) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             for name in sorted(self.db.list_collection_names()):
                 try:
-                    found += compare(self.db[name], connection, SCHEMA, name)
+                    each = compare(self.db[name], connection, SCHEMA, name)
                 except (LookupError, psycopg.errors.UndefinedTable):
                     connection.rollback()
-                    found.append(Difference("missing table", "", name, name, None))
-        return [
-            each
-            for each in found
-            if (each.kind, each.key) not in {("missing row", key) for key in poison}
-        ]
+                    each = [Difference("missing table", "", name, name, None)]
+                found += _without(each, self.poison if name == "poison" else [])
+        return found
 
     def story(self) -> str:
         """The seed, and the last words of every sync: for whoever sees it fail."""
@@ -190,11 +203,11 @@ class Scene:
 
     # --- what must hold ---------------------------------------------------------
 
-    def check(self, poison: Collection[str] = ()) -> None:
-        """Every invariant, after the last sync ended. poison: keys of dead letters."""
+    def check(self) -> None:
+        """Every invariant, after the last sync ended."""
         assert all(sync.code() is not None for sync in self.syncs)
         self._check_left_behind()
-        found = self.differences(poison)
+        found = self.differences()
         names = self.db.list_collection_names()
         documents = sum(self.db[name].count_documents({}) for name in names)
         totals.count("documents compared", "equal", documents - len(found))
@@ -205,7 +218,7 @@ class Scene:
             letters = connection.execute(
                 f"SELECT key FROM {META}.dead_letter_queue WHERE state = 'pending'"
             ).fetchall()
-            assert sorted(key for (key,) in letters) == sorted(poison), letters
+            assert sorted(key for (key,) in letters) == sorted(self.poison), letters
             moves = audit.moves(connection)
             totals.count("marker moves judged", "ok", len(moves))
             assert moves
@@ -261,6 +274,11 @@ class Scene:
             return self.rows(query) != []
         except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
             return False  # not made yet, or the server is the one that suffers
+
+
+def _without(found: list[Difference], poison: list[str]) -> list[Difference]:
+    missing = {("missing row", key) for key in poison}
+    return [each for each in found if (each.kind, each.key) not in missing]
 
 
 def _with_user(uri: str, user: str) -> str:
