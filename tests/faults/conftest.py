@@ -14,6 +14,7 @@ from pymongo.database import Database
 import totals
 from command import PASSWORD
 from kit import MONGO_USER, Places, Scene
+from own_postgres import ROLE, OwnPostgres
 
 Client = pymongo.MongoClient[dict[str, Any]]
 
@@ -79,3 +80,26 @@ def make_scene(
 @pytest.fixture
 def scene(make_scene: MakeScene) -> Scene:
     return make_scene()
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[OwnPostgres]:
+    """Few connections, so that a test can take them all."""
+    few = ("-c", "max_connections=20", "-c", "superuser_reserved_connections=3")
+    with OwnPostgres(*few) as server:
+        yield server
+
+
+@pytest.fixture
+def server(own_postgres: OwnPostgres) -> Iterator[OwnPostgres]:
+    """A server that may be harmed, with a fresh database."""
+    own_postgres.reset()
+    yield own_postgres
+    own_postgres.thaw()
+
+
+def on_own(make_scene: MakeScene, server: OwnPostgres) -> Scene:
+    """A scene on that server, whose syncs are a role that is no superuser."""
+    scene: Scene = make_scene(server.uri)
+    scene.as_role(ROLE)
+    return scene

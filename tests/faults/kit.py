@@ -146,6 +146,10 @@ class Scene:
         assert sync.code() is None, sync.tail()
         assert sync.stop() == 0, sync.tail()
 
+    def as_role(self, name: str) -> None:
+        """Later syncs are this role in PostgreSQL."""
+        self.destination = _with_user(self.destination, name)
+
     def through_postgres(self, proxy: Proxy) -> None:
         """Later syncs reach PostgreSQL through this proxy."""
         self.destination = _with_port(self.destination, proxy.port)
@@ -165,6 +169,11 @@ class Scene:
     def has_table(self, name: str) -> bool:
         return self.rows(f"SELECT to_regclass('{SCHEMA}.{name}')") != [(None,)]
 
+    def runs(self, sync: Sync) -> None:
+        """Wait until this process owns the schema, which another may have to leave."""
+        query = f"SELECT 1 FROM {META}.sync_runs WHERE instance LIKE '%:{sync.pid}'"
+        wait_until(lambda: self._is_so(query), f"it owns the schema{self.story()}")
+
     def streaming(self) -> None:
         """Wait until a write made now arrives: the stream is being applied."""
         key = f"sign-{time.monotonic_ns()}"
@@ -181,6 +190,14 @@ class Scene:
         while (found := self.differences()) and time.monotonic() < deadline:
             time.sleep(0.5)
         assert not found, f"{len(found)} differences: {found[:5]}{self.story()}"
+
+    def recovers(self, sync: Sync) -> None:
+        """The fault is over: it went on by itself, and everything is as it should."""
+        self.catches_up()
+        assert sync.code() is None, sync.tail()
+        wait_until(sync.ready, f"it is ready{self.story()}", RECOVERY)
+        assert sync.stop() == 0, sync.tail()
+        self.check()
 
     def differences(self) -> list[Difference]:
         """Between every collection and its table, the poison taken out."""
@@ -269,11 +286,14 @@ class Scene:
         return {each for each in ids if each}
 
     def _has_sign(self, key: str) -> bool:
-        query = f"SELECT 1 FROM {SCHEMA}.signs WHERE _id = '{key}'"
+        return self._is_so(f"SELECT 1 FROM {SCHEMA}.signs WHERE _id = '{key}'")
+
+    def _is_so(self, query: str) -> bool:
+        """Are there rows? Not before there is a table, or while the server is away."""
         try:
             return self.rows(query) != []
         except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
-            return False  # not made yet, or the server is the one that suffers
+            return False
 
 
 def _without(found: list[Difference], poison: list[str]) -> list[Difference]:

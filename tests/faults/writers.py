@@ -60,6 +60,18 @@ class Writers:
         for _ in range(steps):
             self._step()
 
+    def swell(self, kilobytes: int) -> None:
+        """Documents of random text, which nothing makes smaller, of this size in all.
+
+        Not while ``writing``.
+        """
+        for _ in range(max(1, kilobytes // 100)):
+            document = self._document("notes", self._identity("notes"))
+            document["text"] = self._random.randbytes(50_000).hex()
+            self._db["notes"].insert_one(document)
+            self._alive["notes"].append(document["_id"])
+            self.done += 1
+
     @contextlib.contextmanager
     def writing(self, *, pause: float = 0.02) -> Iterator[None]:
         """Write in a thread, all through the block; an error fails the test."""
