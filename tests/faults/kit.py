@@ -95,8 +95,11 @@ class Scene:
         self._config = directory / "warp.json"
         poison = {"name": "poison", "on_misfit": "dead_letter"}
         schema = {"name": SCHEMA, "database": database.name, "tables": [poison]}
+        #: One to three lanes, by the seed, so that every fault meets both.
+        self.lanes = 1 + seed % 3
+        lanes = {"global_max_parallel_streams": self.lanes}
         self._config.write_text(
-            json.dumps({**SETTINGS, "schemas": [schema], **(settings or {})})
+            json.dumps({**SETTINGS, **lanes, "schemas": [schema], **(settings or {})})
         )
         self._cursors: set[Any] = set()
         audit.install(places.postgres, SCHEMA)
@@ -216,7 +219,7 @@ class Scene:
     def story(self) -> str:
         """The seed, and the last words of every sync: for whoever sees it fail."""
         tails = "\n".join(sync.tail() for sync in self.syncs[-4:])
-        return f"\nseed {self.seed}\n{tails}"
+        return f"\nseed {self.seed}, {self.lanes} lanes\n{tails}"
 
     # --- what must hold ---------------------------------------------------------
 
