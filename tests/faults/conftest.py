@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,10 @@ from pymongo.database import Database
 
 import totals
 from command import PASSWORD
-from kit import MONGO_USER, Places, Scene
-from own_postgres import ROLE, OwnPostgres
+from kit import MONGO_USER, MakeScene, Places, Scene
+from own_postgres import OwnPostgres
 
 Client = pymongo.MongoClient[dict[str, Any]]
-
-#: Makes a scene with other settings than the usual, or on another server.
-MakeScene = Callable[..., Scene]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -96,10 +93,3 @@ def server(own_postgres: OwnPostgres) -> Iterator[OwnPostgres]:
     own_postgres.reset()
     yield own_postgres
     own_postgres.thaw()
-
-
-def on_own(make_scene: MakeScene, server: OwnPostgres) -> Scene:
-    """A scene on that server, whose syncs are a role that is no superuser."""
-    scene: Scene = make_scene(server.uri)
-    scene.as_role(ROLE)
-    return scene

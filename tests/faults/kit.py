@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
@@ -297,6 +297,14 @@ class Scene:
             return self.rows(query) != []
         except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
             return False
+
+
+class MakeScene(Protocol):
+    """Makes a scene with other settings than the usual, or on another server."""
+
+    def __call__(
+        self, postgres: str = ..., settings: Mapping[str, Any] | None = None
+    ) -> Scene: ...
 
 
 def _without(found: list[Difference], poison: list[str]) -> list[Difference]:

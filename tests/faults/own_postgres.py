@@ -19,6 +19,7 @@ from psycopg import sql
 
 from cartridge_warp import embedded
 from cartridge_warp.errors import PreconditionError
+from kit import MakeScene, Scene
 
 _PATIENCE = 60.0
 
@@ -195,3 +196,10 @@ def children(pid: int) -> list[int]:
         check=False,
     )
     return [int(number) for number in found.stdout.split()]
+
+
+def on_own(make_scene: MakeScene, server: OwnPostgres) -> Scene:
+    """A scene on that server, whose syncs are a role that is no superuser."""
+    scene = make_scene(server.uri)
+    scene.as_role(ROLE)
+    return scene

@@ -16,9 +16,8 @@ import psycopg
 import pytest
 
 import totals
-from conftest import MakeScene, on_own
-from kit import Scene, wait_until
-from own_postgres import ROLE, OwnPostgres
+from kit import MakeScene, Scene, wait_until
+from own_postgres import ROLE, OwnPostgres, on_own
 
 pytestmark = pytest.mark.faults
 

@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from conftest import MakeScene, on_own
-from kit import META, SCHEMA, Scene, wait_until
-from own_postgres import ROLE, OwnPostgres
+from kit import META, SCHEMA, MakeScene, Scene, wait_until
+from own_postgres import ROLE, OwnPostgres, on_own
 from syncing import Sync
 
 pytestmark = pytest.mark.faults
