@@ -98,9 +98,7 @@ class SimulatedCopier:
         if chunk is None or self._table is None:
             raise Broken("a chunk is committed that was not begun")
         self._check_cut()
-        there.check_owner()
-        if chunk.claim != self._claim or chunk.state != "copying":
-            raise Fenced("the chunk has another owner")
+        self._check_claim(chunk)
         lost = there.lost("the chunk's COMMIT")
         if lost and there.gate.chance(0.5):
             self._release()
@@ -142,6 +140,11 @@ class SimulatedCopier:
         self._claimed = self._claim = None
         self._release()
         return rest
+
+    def _check_claim(self, chunk: StoredChunk) -> None:
+        self._destination.check_owner()
+        if chunk.claim != self._claim or chunk.state != "copying":
+            raise Fenced("the chunk has another owner")
 
     def _check_cut(self) -> None:
         if self.cut:

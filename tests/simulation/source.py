@@ -225,9 +225,10 @@ class SimulatedSource:
     def changes(self, position: Position) -> SimulatedChanges:
         self._gate.before("changes")
         place = place_of(position.token)
-        if self._gate.rng.random() < self._by_time:
-            place = place[0], -1
-        return SimulatedChanges(self._world, self._gate, place, position.token)
+        token = position.token
+        if by_time := self._gate.rng.random() < self._by_time:
+            place, token = (place[0], -1), token_of(place[0])
+        return SimulatedChanges(self._world, self._gate, place, token, new=by_time)
 
     def close(self) -> None:
         self._gate.touch("source.close")
@@ -255,19 +256,32 @@ class SimulatedSource:
 
 
 class SimulatedChanges:
-    """A change stream's cursor. place: what it has read up to."""
+    """A change stream's cursor.
+
+    place, token: what it has read up to.  new: its first reply tells of no event.
+    """
 
     def __init__(
-        self, world: World, gate: Gate, place: tuple[ClusterTime, int], token: bytes
+        self,
+        world: World,
+        gate: Gate,
+        place: tuple[ClusterTime, int],
+        token: bytes,
+        *,
+        new: bool,
     ) -> None:
         self._world = world
         self._gate = gate
         self._place = place
-        self._token = token if place == place_of(token) else token_of(place[0])
+        self._token = token
+        self._new = new and gate.rng.random() < 0.5
 
     def read(self) -> Reply:
         self._gate.before("changes.read")
         world, rng = self._world, self._gate.rng
+        if self._new:
+            self._new = False
+            return _reply([], time=world.newest, token=self._token)
         if next(world.after(self._place), None) is None:
             self._gate.scheduler.sleep(_SILENCE * rng.random(), "changes.read")
         wanted = rng.choice((1, 2, 3, 5, 10, 50))

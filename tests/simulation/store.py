@@ -18,7 +18,7 @@ from cwarp_core import KeyKindError, Reject, key_text
 
 from .source import order_of, place_of
 from .tablerows import POISON, Broken, Row, encoder_of, rows_of
-from .world import EPOCH, Entry, World, document_key
+from .world import EPOCH, FIRST, LAST, Entry, World, document_key
 
 LaneOf = Callable[[Entry], int]
 
@@ -71,6 +71,8 @@ class StoredTable:
         self.counters = Counters()
         #: The newest state each document ever had here, by canonical key.
         self.seen: dict[str, int] = {}
+        #: The last that happened to these was a delete.
+        self.deleted: set[str] = set()
         #: Open transactions that hold the table's structure; who is changing it.
         self.holders: set[Holder] = set()
         self.altering: object = None
@@ -165,12 +167,13 @@ class Store:
         was deleted and inserted again in between."""
         canonical = key_text(row.key, "canonical")
         before = stored.seen.get(canonical, 0)
-        if row.version < before and row.version not in self.world.inserts:
+        if row.version < before and not self._began_anew(stored, canonical, row):
             raise Broken(
                 f"I6: {how} brings {stored.table.collection} {canonical} back from "
                 f"state {before} to {row.version}"
             )
         stored.seen[canonical] = row.version
+        stored.deleted.discard(canonical)
         if how == "copy" and text in stored.rows:
             raise Broken(
                 f"a COPY meets a row that exists: {stored.table.collection} {canonical}"
@@ -178,8 +181,32 @@ class Store:
         stored.rows[text] = row
         stored.resolve(canonical)
 
+    def _began_anew(self, stored: StoredTable, canonical: str, row: Row) -> bool:
+        """Is this an insert behind a delete that was made here, or that no marker has
+        passed; or behind a drop, which deletes no row?
+
+        Before that a look-up had brought what came after the insert.
+        """
+        first = min(place_of(marker.position.token) for marker in self.markers)
+        name = stored.table.collection
+        deleted = canonical in stored.deleted
+        for entry in self.world.between(FIRST, LAST):
+            if entry.collection != name:
+                continue
+            if entry.operation in ("drop", "rename"):
+                deleted = True
+            elif entry.key is None or key_text(entry.key, "canonical") != canonical:
+                continue
+            elif entry.operation == "delete":
+                deleted |= entry.place > first
+            elif entry.version == row.version:
+                return deleted and entry.operation == "insert"
+        return False
+
     def delete(self, stored: StoredTable, text: str) -> None:
-        stored.rows.pop(text, None)
+        row = stored.rows.pop(text, None)
+        if row is not None:
+            stored.deleted.add(key_text(row.key, "canonical"))
         for canonical, letter in list(stored.letters.items()):
             try:
                 if key_text(letter.key, stored.table.key) == text:

@@ -19,6 +19,10 @@ from .scheduler import Owner, Scheduler
 
 Time = int
 
+#: Before and behind every place there is.
+FIRST = (0, 0)
+LAST = (1 << 63, 0)
+
 #: Second 0 of the simulation, as MongoDB counts.
 EPOCH = 1_700_000_000
 
@@ -115,7 +119,7 @@ class World:
     """The database. ``newest``: the last time given.  ``committed``: by a majority.
 
     ``names``: collection name -> its incarnations by the time they took the name;
-    None: nothing has the name from then on.  ``inserts``: versions that an insert made.
+    None: nothing has the name from then on.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -125,7 +129,6 @@ class World:
         self.committed: Time = self.newest
         self.history: list[Entry] = []
         self.names: dict[str, list[tuple[Time, Incarnation | None]]] = {}
-        self.inserts: set[int] = set()
         self._version = 0
         self._transactions = 0
         self.moved = object()
@@ -248,8 +251,6 @@ class Writing:
         """Insert, update or replace; the document gets its version number."""
         version = self._world.version()
         stored = bson.encode({"_id": identity, "n": version, **document})
-        if operation == "insert":
-            self._world.inserts.add(version)
         self._add(operation, name, identity, stored, version)
 
     def delete(self, name: str, identity: object) -> None:

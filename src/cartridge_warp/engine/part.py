@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
@@ -115,8 +115,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
         overlaps = part.again or copy.concerns(collection)
         events = copy.sift(collection, changes.last.values())
         here = Slice(line, shape, overlaps=overlaps)
-        unknown = here.take(events, again=part.again)
-        deleted = _Deleted(events if part.again else ())
+        unknown = here.take(events)
         slices.append(here)
         left = changes.events
         for reply in _lookup(line, shape, unknown, part.cluster_time):
@@ -131,33 +130,10 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
                 here = Slice(line, shape, overlaps=overlaps)
                 slices, nbytes = [here], 0
             here.found.append(reply)
-            deleted.found(reply)
             nbytes += reply.nbytes
-        here.delete(deleted.gone)
         here.events = left
         here.unkeyed = changes.unkeyed
     yield Piece(part, slices, last=True, filtered=filtered, ignored=ignored)
-
-
-class _Deleted:
-    """Documents of which a delete is told again: those that did not come back."""
-
-    def __init__(self, events: Sequence[ChangeEvent]) -> None:
-        self._keys = {
-            key_text(event.key, "canonical"): event.key
-            for event in events
-            if event.operation == "delete" and event.key is not None
-        }
-
-    def found(self, reply: Reply) -> None:
-        if self._keys:
-            for index in range(len(reply)):
-                if (key := reply.key(index)) is not None:
-                    self._keys.pop(key_text(key, "canonical"), None)
-
-    @property
-    def gone(self) -> Iterable[bytes]:
-        return self._keys.values()
 
 
 def _lookup(
@@ -196,19 +172,16 @@ class Slice:
         self._documents: list[ChangeEvent] = []
         self._deleted: list[bytes] = []
 
-    def take(self, events: Sequence[ChangeEvent], *, again: bool) -> list[bytes]:
+    def take(self, events: Sequence[ChangeEvent]) -> list[bytes]:
         """Take events; returns the ids whose documents have to be looked up.
 
-        again: a delete may lie behind another insert that is committed already, so
-        its document is looked up too, and the caller tells which ones to ``delete``.
-
         Where the row may be newer than its event, the document that came with it is
-        not used either: a row never goes back to an older state. For an insert that is
-        the copy's work alone. Behind a look-up its document was deleted first.
+        not used either: a row never goes back to an older state. An insert behind a
+        look-up may be used, since the delete before it was applied, or is in its batch.
         """
         unknown: list[bytes] = []
         for event in events:
-            if event.operation == "delete" and not again:
+            if event.operation == "delete":
                 if (key := event.key) is not None:
                     self._deleted.append(key)
             elif event.has_document and self._is_newest(event):
@@ -223,9 +196,6 @@ class Slice:
         return (
             event.operation == "insert" or event.cluster_time > self._shape.read_until
         )
-
-    def delete(self, keys: Iterable[bytes]) -> None:
-        self._deleted += keys
 
     def close(self) -> int:
         """No more comes into this slice: the number of its events."""

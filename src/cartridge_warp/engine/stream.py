@@ -242,6 +242,8 @@ class Stream:
         at = self._reached
         if until is None or at is None or self._batcher.inside_transaction:
             return False
+        if self._again and self._line.source.order(at.token) < self._again:
+            return False
         return at.cluster_time > until or (self._settled and at.cluster_time == until)
 
     # --- structure --------------------------------------------------------------

@@ -1,0 +1,29 @@
+"""Every rule that is left out is missed: some seed fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .mutations import MUTATIONS
+from .plan import plan_of
+from .run import run
+
+pytestmark = pytest.mark.faults
+
+#: Seeds that may pass before one fails.
+PATIENCE = 500
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_the_simulation_misses_a_rule(
+    name: str, monkeypatch: pytest.MonkeyPatch, say: Callable[[str], None]
+) -> None:
+    MUTATIONS[name](monkeypatch)
+    for seed in range(PATIENCE):
+        if failure := run(plan_of(seed)).failure:
+            first = failure.partition("\n")[0]
+            say(f"mutation {name}: seed {seed}, {first[:100]}")
+            return
+    pytest.fail(f"{PATIENCE} seeds passed without the rule")
