@@ -9,6 +9,9 @@ FILES   := $(CORE) $(wildcard cwarp_core/*.py cwarp_core/*.pyi) setup.py
 FACTS   := pyproject.toml setup.py
 ARGS    ?=
 FUZZ_SECONDS ?= 60
+# Those that setup.py compiles with; without them the annotation shows checks that
+# are not there.
+DIRECTIVES := -X boundscheck=False,wraparound=False,cdivision=True,initializedcheck=False
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -85,7 +88,7 @@ annotate: $(VENV)/.dev ## Cython's view of each module, in build/annotate/*.html
 	@mkdir -p build/annotate
 	@for source in cwarp_core/*.pyx; do \
 	    name=$$(basename $$source .pyx); \
-	    $(PY) -m cython -3 --annotate -o build/annotate/$$name.c $$source || exit 1; \
+	    $(PY) -m cython -3 $(DIRECTIVES) --annotate -o build/annotate/$$name.c $$source || exit 1; \
 	done
 	@ls build/annotate/*.html
 

@@ -152,6 +152,8 @@ class TableChanges(Struct, frozen=True):
 
     deletes: key texts (``cwarp_core.key_text``).  unheld: canonical texts of deleted
     ids that the key's encoding cannot hold, which may have a dead letter but no row.
+    stale: key texts of documents that are rejects now: what the table has under them is
+    an older state, and goes.
     events: change events this stands for, so that read = applied + superseded +
     rejected can be checked.
     """
@@ -161,6 +163,7 @@ class TableChanges(Struct, frozen=True):
     deletes: tuple[str, ...] = ()
     events: int = 0
     unheld: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
 
 class Batch(Struct, frozen=True):

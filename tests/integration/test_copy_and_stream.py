@@ -14,7 +14,7 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.database import Database
 
 from cartridge_warp.engine.progress import Phase
-from cartridge_warp.errors import PreconditionError
+from cartridge_warp.errors import MisfitError, PreconditionError
 from engine_kit import SCHEMA, Shop, table_of, wait_until
 
 
@@ -249,6 +249,33 @@ def test_a_broken_value_is_a_dead_letter_and_its_neighbours_arrive(
     [warning] = [each for each in caplog.records if "dead letter" in each.message]
     assert (warning.table, warning.reason) == ("orders", "misfit")  # type: ignore[attr-defined]
     assert run.table("orders").pending_letters == 0
+
+
+def test_a_row_whose_document_became_a_dead_letter_goes(shop: Shop) -> None:
+    """It would show a state that the document is not in any more."""
+    orders = shop.db["orders"]
+    orders.insert_many([order(n) for n in range(5)])
+    of_three = f"SELECT number FROM {SCHEMA}.orders WHERE _id = '{3:024x}'"
+    with shop.running(on_misfit="dead_letter"):
+        assert shop.rows(of_three) == [(3,)]
+        orders.update_one({"number": 3}, {"$set": {"number": "three"}})
+        wait_until(lambda: shop.rows(of_three) == [], "the row goes")
+        orders.update_one({"number": "three"}, {"$set": {"number": 33}})
+        shop.becomes_equal("orders")
+    letters = shop.rows("SELECT state FROM cartridge_warp_metadata.dead_letter_queue")
+    assert letters == [("resolved",)]
+
+
+def test_a_misfit_may_end_the_sync(shop: Shop) -> None:
+    orders = shop.db["orders"]
+    orders.insert_many([order(n) for n in range(5)])
+    shop.once()
+    orders.update_one({"number": 3}, {"$set": {"number": "three"}})
+    with pytest.raises(MisfitError, match="does not fit the column number"):
+        shop.once(on_misfit="fail")
+    orders.update_one({"number": "three"}, {"$set": {"number": 33}})
+    shop.once(on_misfit="fail")
+    assert shop.differences("orders") == []
 
 
 def test_mixed_ids_are_one_table(shop: Shop) -> None:

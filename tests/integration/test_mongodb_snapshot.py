@@ -120,6 +120,28 @@ def test_the_plan_holds_every_id_once_whatever_its_type(
     assert min(map(len, parts)) > 50
 
 
+@pytest.mark.parametrize("locale", ["de", "simple"])
+def test_a_collation_makes_one_chunk(
+    mongo_db: Mongo,
+    source: MongoSource,
+    monkeypatch: pytest.MonkeyPatch,
+    locale: str,
+) -> None:
+    """Its ids do not sort by their bytes; the simple one is none."""
+    words = mongo_db.create_collection("words", collation={"locale": locale})
+    keys = [f"{letter}{n}" for letter in "aAbB\u00e4z" for n in range(300)]
+    words.insert_many([{"_id": key} for key in keys])
+    monkeypatch.setattr(snapshot, "CHUNK_DOCUMENTS", 500)
+    plan = source.plan_chunks("words")
+    assert (plan == [EVERYTHING]) is (locale == "de")
+    parts = [ids(reading(source, "words", chunk)) for chunk in plan]
+    whole = [key for part in parts for key in part]
+    assert set(whole) == set(map(element, keys))
+    assert len(whole) == len(keys)
+    texts = [key[5:] for key in whole if key is not None]
+    assert (texts == sorted(texts)) is (locale == "simple")
+
+
 def test_a_small_and_an_empty_collection_are_one_chunk(
     mongo_db: Mongo, source: MongoSource
 ) -> None:

@@ -21,6 +21,9 @@ from .tables import Tables
 
 log = logging.getLogger(__name__)
 
+#: Rejects whose bytes are BSON and whose id fits the key.
+_SOUND = frozenset({"misfit", "too_large"})
+
 
 class Part(Struct, frozen=True):
     """What one lane, or all of them together, commits for a batch.
@@ -212,6 +215,7 @@ class Slice:
             self.rows = self._rows(keep)
         self._shape.check(self.rows)
         self._deletes, self._unheld = _key_texts(self._deleted, self.table.key)
+        self._stale = _stale(self.rows.rejects, self.table.key)
 
     def _rows(self, keep: bool) -> EncodedBatch:
         encoder = self._line.destination.encoder(self.table, keep=keep)
@@ -223,7 +227,12 @@ class Slice:
     def table_changes(self) -> TableChanges:
         rows = (self.rows,) if self.rows.documents else ()
         return TableChanges(
-            self.table, rows, tuple(self._deletes), self.events, tuple(self._unheld)
+            self.table,
+            rows,
+            tuple(self._deletes),
+            self.events,
+            tuple(self._unheld),
+            self._stale,
         )
 
     def counts(self, *, refused: int) -> Counts:
@@ -240,6 +249,17 @@ class Slice:
             ignored=ignored,
             rescued=self.rows.rescued,
         )
+
+
+def _stale(rejects: Sequence[Reject], encoding: str) -> tuple[str, ...]:
+    """The key texts of the rejected documents that may have had a row."""
+    sound = [each.document for each in rejects if each.code in _SOUND]
+    if not sound:
+        return ()
+    documents = Reply.of_documents(sound)
+    keys = map(documents.key, range(len(documents)))
+    texts, _ = _key_texts([each for each in keys if each is not None], encoding)
+    return tuple(texts)
 
 
 def _key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], list[str]]:

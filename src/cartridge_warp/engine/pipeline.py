@@ -84,8 +84,8 @@ def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
             return attempt()
         except Owned as error:
             if not waits:
-                log.info("standing by: %s", error)
                 line.progress.phase(Phase.STANDBY)
+                log.info("standing by: %s", error)
             waits = True
         line.progress.turn()
         if line.stop.wait(STANDBY_SECONDS):

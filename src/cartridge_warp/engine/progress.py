@@ -159,7 +159,7 @@ class Progress:
     """Thread-safe. The engine writes through ``schema``; anyone reads ``snapshot``.
 
     began: called once, as soon as there is something to show: a table is known, or a
-    server is waited for. Before that a sync can only start or fail to.
+    server or another owner is waited for. Before that a sync can only start or fail to.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class SchemaProgress:
     def phase(self, phase: Phase) -> None:
         with self._lock:
             self._view = replace(self._view, phase=phase)
-        if phase is Phase.STREAMING:
+        if phase in (Phase.STREAMING, Phase.STANDBY):
             self._begin()
 
     def connected(self, yes: bool, end: End | None = None) -> None:

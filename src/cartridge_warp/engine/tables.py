@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from cwarp_core import ChangeEvent, Observation, key_encoding
 
 from ..config import TableSettings
@@ -66,7 +68,7 @@ class Tables:
         for name in dict.fromkeys([*sizes, *kept]):
             state = states.get(name)
             if state is not None:
-                shape = self._add(state.table, newest)
+                shape = self._add(self._as_set(state.table), newest)
                 if state.pending_letters:
                     waiting = partial(line.destination.waiting_keys, state.table)
                     shape.make_up(line.retry(waiting))
@@ -151,6 +153,11 @@ class Tables:
         log.warning("not synced: %s", reason, extra={"collection": collection.name})
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
         return False
+
+    def _as_set(self, table: Table) -> Table:
+        """A table made by an earlier run, with the settings that need no structure."""
+        on_misfit = self._line.schema.table(table.collection).options.on_misfit
+        return replace(table, options=replace(table.options, on_misfit=on_misfit))
 
     def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
         shape = self._shapes[table.collection] = Shape(self._line, table, known)

@@ -17,7 +17,7 @@ from ..metadata import letters, registry, runs, store
 from ..metadata.letters import Letter
 from ..model import Batch, Table, TableChanges
 from . import merge, structure
-from .careful import Bring, Part, bring_in, check_at_once
+from .careful import Bring, Part, attempt, bring_in, check_at_once
 from .connection import (
     CommitUnknown,
     Link,
@@ -61,6 +61,9 @@ class PostgresApplier:
                 structure.hold(cur, own.meta, own.schema, tables)
                 with refusing():
                     refused = self._move_rows(cur, batch)
+                for changes in batch.tables:
+                    if changes.stale:
+                        self._remove(cur, changes)
                 reached("merge_done")
                 for changes in batch.tables:
                     name = changes.table.name
@@ -116,6 +119,10 @@ class PostgresApplier:
             )
             self._resolve_unheld(cur, changes)
         return {}
+
+    def _remove(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
+        """Delete rows of former states; one that others refer to has to stay."""
+        attempt(cur, partial(self._delete, cur, changes.table, changes.stale))
 
     def _move_carefully(
         self, cur: Cursor[TupleRow], batch: Batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from msgspec.structs import replace
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
@@ -171,9 +172,9 @@ class PostgresDestination:
             lock_ms=_DDL_LOCK_MS, statement_ms=0 if rewrites else None
         ) as cur:
             known = registry.newest(cur, self._meta, table.schema, table.name)
-            if known == after:
+            if known is not None and _structure(known) == _structure(after):
                 return after
-            if known != table:
+            if known is None or _structure(known) != _structure(table):
                 raise DestinationError(
                     f"{table.schema}.{table.name} is not at version {table.version} "
                     "of its structure",
@@ -270,6 +271,11 @@ class PostgresDestination:
                 lease.release(cur, own.meta, own.schema, own.epoch)
         except WarpError:
             self._link.drop()
+
+
+def _structure(table: Table) -> Table:
+    """A table without the settings that may change from run to run."""
+    return replace(table, options=replace(table.options, on_misfit="rescue"))
 
 
 def _check_free(cur: Cursor[TupleRow], table: Table) -> None:

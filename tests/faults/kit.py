@@ -1,0 +1,328 @@
+"""A scene: writers, a sync between two real servers, and what must hold at its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from bson.datetime_ms import DatetimeMS
+from pymongo import MongoClient
+from pymongo.database import Database
+
+import audit
+import totals
+from command import PASSWORD
+from proxy import Proxy
+from syncing import Sync
+from tests.comparer import Difference, compare
+from writers import CANARY_ID, CANARY_VALUE, Document, Writers
+
+SCHEMA = "shop"
+META = audit.META
+
+#: The user that the sync is in MongoDB; its password is a canary too.
+MONGO_USER = "cwarp-faults"
+
+#: After this time without its fault a sync has caught up (invariant 10).
+RECOVERY = 30.0
+#: For what has no promise of its own. Long, because machines are slow at times.
+PATIENCE = 90.0
+
+#: What a backend of a process that is gone may still take to notice.
+_BACKENDS_GONE = 75.0
+
+#: Small batches, so that a little data is many commits.
+SETTINGS: dict[str, Any] = {
+    "source": {"change_batch_size": 100, "snapshot_batch_bytes": 65_536},
+    "error_handling": {"max_backoff_seconds": 2},
+    "stream_batch_size": 60,
+}
+
+
+def wait_until(
+    done: Callable[[], bool], what: str, seconds: float = PATIENCE, pause: float = 0.1
+) -> None:
+    """Ask until it is so; fail the test when it never is."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {what}")
+        time.sleep(pause)
+
+
+class Places(NamedTuple):
+    """Where the servers are: ``mongo`` without a database, ``postgres`` with one."""
+
+    mongo: str
+    postgres: str
+
+
+class Scene:
+    """One MongoDB database, the schema it is synced into, and every sync of a test.
+
+    Tests write and look directly; a sync may come through proxies.
+    """
+
+    def __init__(
+        self,
+        client: MongoClient[Document],
+        database: Database[Document],
+        places: Places,
+        directory: Path,
+        seed: int,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.db = database
+        self.places = places
+        self.seed = seed
+        self.writers = Writers(client, database, seed)
+        self.syncs: list[Sync] = []
+        #: Connection strings that the syncs get; ``through_*`` change them.
+        self.source = _with_user(places.mongo, MONGO_USER)
+        self.destination = _with_user(places.postgres, "postgres")
+        self.env: dict[str, str] = {}
+        #: Keys of the documents that are to be dead letters, and nothing else.
+        self.poison: list[str] = []
+        self._client = client
+        self._directory = directory
+        self._config = directory / "warp.json"
+        poison = {"name": "poison", "on_misfit": "dead_letter"}
+        schema = {"name": SCHEMA, "database": database.name, "tables": [poison]}
+        #: One to three lanes, by the seed, so that every fault meets both.
+        self.lanes = 1 + seed % 3
+        lanes = {"global_max_parallel_streams": self.lanes}
+        self._config.write_text(
+            json.dumps({**SETTINGS, **lanes, "schemas": [schema], **(settings or {})})
+        )
+        self._cursors: set[Any] = set()
+        audit.install(places.postgres, SCHEMA)
+
+    def plant_poison(self, number: int) -> None:
+        """Documents that can be no row, each between good ones.
+
+        A date of BSON may lie far outside those of PostgreSQL.
+        """
+        for _ in range(number):
+            ids = range(3 * len(self.poison), 3 * len(self.poison) + 3)
+            documents = [{"_id": each, "at": DatetimeMS(each)} for each in ids]
+            documents[1]["at"] = DatetimeMS(2**62)
+            self.db["poison"].insert_many(documents)
+            self.poison.append(str(ids[1]))
+
+    # --- the sync ---------------------------------------------------------------
+
+    def start(self, *, once: bool = False, kill: str = "") -> Sync:
+        """A sync process. kill: ``point:nth``."""
+        env = {
+            "CARTRIDGE_WARP_SOURCE__CONNECTION_STRING": self.source,
+            "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING": self.destination,
+            **self.env,
+        }
+        if kill:
+            env |= {"CWARP_TEST": "1", "CWARP_TEST_KILL": kill}
+        self._cursors = self._open_cursors()
+        sync = Sync(
+            [f"--config={self._config}", *(["--once"] if once else [])],
+            env,
+            self._directory / f"sync-{len(self.syncs)}.log",
+        )
+        self.syncs.append(sync)
+        return sync
+
+    def once(self) -> None:
+        """Copy, catch up, end well."""
+        sync = self.start(once=True)
+        assert sync.wait() == 0, sync.tail()
+
+    @contextmanager
+    def running(self) -> Iterator[Sync]:
+        """A sync that goes on until the block ends, and then ends well."""
+        sync = self.start()
+        yield sync
+        assert sync.code() is None, sync.tail()
+        assert sync.stop() == 0, sync.tail()
+
+    def as_role(self, name: str) -> None:
+        """Later syncs are this role in PostgreSQL."""
+        self.destination = _with_user(self.destination, name)
+
+    def through_postgres(self, proxy: Proxy) -> None:
+        """Later syncs reach PostgreSQL through this proxy."""
+        self.destination = _with_port(self.destination, proxy.port)
+
+    def through_mongodb(self, proxy: Proxy) -> None:
+        """The same for MongoDB; the driver keeps to the one address it is given."""
+        scheme, netloc, path, _, _ = urlsplit(_with_port(self.source, proxy.port))
+        query = "directConnection=true&authSource=admin"
+        self.source = urlunsplit((scheme, netloc, path or "/", query, ""))
+
+    # --- looking ----------------------------------------------------------------
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.places.postgres) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def has_table(self, name: str) -> bool:
+        return self.rows(f"SELECT to_regclass('{SCHEMA}.{name}')") != [(None,)]
+
+    def runs(self, sync: Sync) -> None:
+        """Wait until this process owns the schema, which another may have to leave."""
+        query = f"SELECT 1 FROM {META}.sync_runs WHERE instance LIKE '%:{sync.pid}'"
+        wait_until(lambda: self._is_so(query), f"it owns the schema{self.story()}")
+
+    def streaming(self) -> None:
+        """Wait until a write made now arrives: the stream is being applied."""
+        key = f"sign-{time.monotonic_ns()}"
+        self.db["signs"].insert_one({"_id": key, "n": 1})
+        wait_until(lambda: self._has_sign(key), f"{key} arrives{self.story()}")
+
+    def catches_up(self, seconds: float = RECOVERY) -> None:
+        """Every table becomes its collection. Nobody may be writing."""
+        deadline = time.monotonic() + seconds
+        key = f"sign-{time.monotonic_ns()}"
+        self.db["signs"].insert_one({"_id": key, "n": 1})
+        wait_until(lambda: self._has_sign(key), f"{key} arrives{self.story()}", seconds)
+        # Another lane may be a little behind the one that brought the sign.
+        while (found := self.differences()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert not found, f"{len(found)} differences: {found[:5]}{self.story()}"
+
+    def recovers(self, sync: Sync) -> None:
+        """The fault is over: it went on by itself, and everything is as it should."""
+        self.catches_up()
+        assert sync.code() is None, sync.tail()
+        wait_until(sync.ready, f"it is ready{self.story()}", RECOVERY)
+        assert sync.stop() == 0, sync.tail()
+        self.check()
+
+    def differences(self) -> list[Difference]:
+        """Between every collection and its table, the poison taken out."""
+        found: list[Difference] = []
+        with psycopg.connect(self.places.postgres) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            for name in sorted(self.db.list_collection_names()):
+                try:
+                    each = compare(self.db[name], connection, SCHEMA, name)
+                except (LookupError, psycopg.errors.UndefinedTable):
+                    connection.rollback()
+                    each = [Difference("missing table", "", name, name, None)]
+                found += _without(each, self.poison if name == "poison" else [])
+        return found
+
+    def story(self) -> str:
+        """The seed, and the last words of every sync: for whoever sees it fail."""
+        tails = "\n".join(sync.tail() for sync in self.syncs[-4:])
+        return f"\nseed {self.seed}, {self.lanes} lanes\n{tails}"
+
+    # --- what must hold ---------------------------------------------------------
+
+    def check(self) -> None:
+        """Every invariant, after the last sync ended."""
+        assert all(sync.code() is not None for sync in self.syncs)
+        self._check_left_behind()
+        found = self.differences()
+        names = self.db.list_collection_names()
+        documents = sum(self.db[name].count_documents({}) for name in names)
+        totals.count("documents compared", "equal", documents - len(found))
+        if found:
+            totals.count("divergences", self.db.name, len(found))
+        assert not found, f"{len(found)} differences: {found[:5]}{self.story()}"
+        with psycopg.connect(self.places.postgres) as connection:
+            letters = connection.execute(
+                f"SELECT key FROM {META}.dead_letter_queue WHERE state = 'pending'"
+            ).fetchall()
+            assert sorted(key for (key,) in letters) == sorted(self.poison), letters
+            moves = audit.moves(connection)
+            totals.count("marker moves judged", "ok", len(moves))
+            assert moves
+            for faults in (
+                list(audit.marker_faults(moves)),
+                audit.counter_faults(connection),
+                audit.unaccounted(connection),
+            ):
+                assert not faults, f"{len(faults)}: {faults[:5]}{self.story()}"
+            self._check_secrets(connection)
+
+    def _check_secrets(self, connection: psycopg.Connection[Any]) -> None:
+        """Passwords, values and ids are in no log, answer or row of the metadata."""
+        seen = [(sync.log(), "a log") for sync in self.syncs]
+        seen += [(text, "an answer") for sync in self.syncs for text in sync.answers]
+        seen += [(text, table) for table, text in audit.everything_stored(connection)]
+        for text, place in seen:
+            for canary in (PASSWORD, CANARY_VALUE, CANARY_ID):
+                assert canary not in text, f"{canary} in {place}: {text[:300]}"
+
+    def _check_left_behind(self) -> None:
+        """No backend of a sync, and after a good end no cursor of it."""
+        backends = (
+            "SELECT application_name, state, wait_event, left(query, 80)"
+            " FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE 'cartridge-warp%'"
+        )
+        wait_until(
+            lambda: not self.rows(backends),
+            f"no backend is left: {self.rows(backends)}",
+            _BACKENDS_GONE,
+        )
+        if self.syncs[-1].code() == 0:
+            wait_until(
+                lambda: not self._open_cursors() - self._cursors,
+                "no cursor is left in MongoDB",
+            )
+
+    def _open_cursors(self) -> set[Any]:
+        """Cursors that syncs hold, busy ones too."""
+        stage = {"idleCursors": True, "allUsers": True, "localOps": True}
+        with closing(
+            self._client.admin.aggregate(
+                [{"$currentOp": stage}, {"$match": {"appName": "cartridge-warp"}}]
+            )
+        ) as found:
+            ids = [each.get("cursor", {}).get("cursorId") for each in found]
+        return {each for each in ids if each}
+
+    def _has_sign(self, key: str) -> bool:
+        return self._is_so(f"SELECT 1 FROM {SCHEMA}.signs WHERE _id = '{key}'")
+
+    def _is_so(self, query: str) -> bool:
+        """Are there rows? Not before there is a table, or while the server is away."""
+        try:
+            return self.rows(query) != []
+        except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
+            return False
+
+
+class MakeScene(Protocol):
+    """Makes a scene with other settings than the usual, or on another server."""
+
+    def __call__(
+        self, postgres: str = ..., settings: Mapping[str, Any] | None = None
+    ) -> Scene: ...
+
+
+def _without(found: list[Difference], poison: list[str]) -> list[Difference]:
+    missing = {("missing row", key) for key in poison}
+    return [each for each in found if (each.kind, each.key) not in missing]
+
+
+def _with_user(uri: str, user: str) -> str:
+    """The URI with a user and the canary as its password."""
+    scheme, netloc, path, query, _ = urlsplit(uri)
+    host = netloc.rpartition("@")[2]
+    if scheme.startswith("mongodb"):
+        query = f"{query}&authSource=admin".lstrip("&")
+    place = f"{quote(user)}:{quote(PASSWORD)}@{host}"
+    return urlunsplit((scheme, place, path or "/", query, ""))
+
+
+def _with_port(uri: str, port: int) -> str:
+    parts = urlsplit(uri)
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{port}"))

@@ -1,0 +1,138 @@
+"""One ``cwarp sync`` process: started, watched, signalled, ended."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import totals
+from command import command, environment
+
+#: How long an end may take that nothing hinders.
+PATIENCE = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Sync:
+    """Runs from its construction on; ``end`` in any case.
+
+    log: the file that takes its stderr and stdout.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        self._log = log
+        self._health, self._metrics = free_port(), free_port()
+        ports = (
+            f"--health-port={self._health}",
+            f"--metrics-port={self._metrics}",
+        )
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command("sync", *ports, *arguments),
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        #: Everything it answered, for whoever looks for secrets.
+        self.answers: list[str] = []
+        self._ended = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        code = self._process.poll()
+        if code is not None and not self._ended:
+            self._ended = True
+            totals.count("codes", str(code))
+            if code == -signal.SIGKILL:
+                totals.count("kills", "kill -9")
+        return code
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Its exit code. Fails when it does not come in time."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"cwarp sync still runs after {seconds:.0f} s:\n{self.tail()}"
+            ) from None
+        code = self.code()
+        assert code is not None
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """``kill -9``, and see it gone."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def stop(self, seconds: float = PATIENCE) -> int:
+        """SIGTERM, and its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET; (0, "") when nobody answers."""
+        port = self._metrics if path == "/metrics" else self._health
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            body = reply.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+        self.answers.append(body)
+        return reply.status, body
+
+    def ready(self) -> bool:
+        return self.ask("/ready")[0] == 200
+
+    def log(self) -> str:
+        return self._log.read_text("utf-8", errors="replace")
+
+    def said(self) -> list[str]:
+        """The ``error:`` and ``hint:`` lines it ended with."""
+        return [
+            line
+            for line in self.log().splitlines()
+            if line.startswith(("error: ", "hint: "))
+        ]
+
+    def tail(self, lines: int = 15) -> str:
+        text = "\n".join(line[:600] for line in self.log().splitlines()[-lines:])
+        return f"[{self._log.name}, exit {self._process.poll()}]\n{text}"
+
+    def end(self) -> None:
+        """Gone, whatever it is doing; a frozen one too."""
+        if self._process.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self._process.wait(PATIENCE)
