@@ -13,7 +13,6 @@ import pytest
 
 from cartridge_warp import embedded
 
-
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc"),
