@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +12,11 @@ import bson
 from pymongo import MongoClient
 
 from cartridge_warp.config import SchemaSettings, SourceSettings
+from cartridge_warp.errors import WarpError
 from cartridge_warp.model import ChunkRange
 from cartridge_warp.mongodb.changes import MongoChanges
 from cartridge_warp.mongodb.source import MongoSource
+from cartridge_warp.retry import Backoff, retrying
 from cwarp_core import ChangeEvent, Reply, parse_events
 
 Client = MongoClient[dict[str, Any]]
@@ -72,6 +76,59 @@ def follow(
     if enough(events):
         return events
     raise AssertionError(f"only {[each.operation for each in events]} came")
+
+
+class Reader:
+    """Reads as the engine does: what is retryable is tried again, on a new stream."""
+
+    def __init__(self, source: MongoSource) -> None:
+        self._source = source
+        self._after = source.position_now()
+        self._changes: MongoChanges | None = None
+        self.failures = 0
+        self.events: list[ChangeEvent] = []
+
+    def _read(self) -> Reply:
+        if self._changes is None:
+            self._changes = self._source.changes(self._after)
+        try:
+            reply = self._changes.read()
+        except BaseException:
+            self.close()
+            raise
+        assert reply.post_batch_resume_token is not None
+        self._after = self._changes.position_of(reply.post_batch_resume_token)
+        return reply
+
+    def read(self) -> int:
+        """How many events were new; those that come again are left out."""
+        reply = retrying(
+            self._read,
+            backoff=Backoff(random.Random(1), initial=0.05, maximum=1.0),
+            wait=self._wait,
+            failed=self._failed,
+        )
+        place = self._source.order(self.events[-1].token) if self.events else b""
+        new = [e for e in parse_events(reply) if self._source.order(e.token) > place]
+        self.events += new
+        return len(new)
+
+    def until(self, count: int) -> None:
+        silent = 0
+        while len(self.events) < count and silent < PATIENCE:
+            silent += not self.read()
+
+    def _wait(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return False
+
+    def _failed(self, error: WarpError) -> None:
+        self.failures += 1
+
+    def close(self) -> None:
+        if self._changes is not None:
+            self._changes.close()
+        self._changes = None
 
 
 @contextmanager

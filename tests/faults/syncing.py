@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -93,7 +94,12 @@ class Sync:
         return self.wait(seconds)
 
     def freeze(self) -> None:
+        """SIGSTOP, and see every thread of it stand still, which takes a moment."""
         self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + PATIENCE
+        while any(state not in "Tt" for state in self._states()):
+            assert time.monotonic() < deadline, "it does not stand still"
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
@@ -128,11 +134,26 @@ class Sync:
         ]
 
     def tail(self, lines: int = 15) -> str:
-        text = "\n".join(line[:600] for line in self.log().splitlines()[-lines:])
+        text = "\n".join(map(_shown, self.log().splitlines()[-lines:]))
         return f"[{self._log.name}, exit {self._process.poll()}]\n{text}"
+
+    def _states(self) -> list[str]:
+        """One letter a thread, as ``ps`` has them."""
+        found = subprocess.run(
+            ["ps", "-L", "-o", "state=", "-p", str(self.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return found.stdout.split()
 
     def end(self) -> None:
         """Gone, whatever it is doing; a frozen one too."""
         if self._process.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
             self._process.wait(PATIENCE)
+
+
+def _shown(line: str) -> str:
+    """A traceback in a log line says most at its end."""
+    return line if len(line) < 2000 else f"{line[:300]} ... {line[-1500:]}"

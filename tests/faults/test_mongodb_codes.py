@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,16 +10,14 @@ import bson
 import pytest
 from pymongo.database import Database
 
-from cartridge_warp.errors import HistoryLost, SourceError, WarpError
+from cartridge_warp.errors import HistoryLost, SourceError
 from cartridge_warp.mongodb import changes as changes_module
-from cartridge_warp.mongodb.changes import MongoChanges
 from cartridge_warp.mongodb.errors import RESUMABLE_LABEL, TABLE, Verdict
 from cartridge_warp.mongodb.source import MongoSource
-from cartridge_warp.retry import Backoff, retrying
-from cwarp_core import ChangeEvent, Reply, parse_events
 from mongodb_kit import (
     EVERYTHING,
     Client,
+    Reader,
     cursors,
     element,
     failing,
@@ -40,59 +37,6 @@ CODES = sorted(set(TABLE) - NOT_BY_FAIL_COMMAND)
 
 #: What the stream, or its caller, mends without anybody.
 MENDED = (Verdict.RESUME, Verdict.RETRY, Verdict.TIME, Verdict.SLIM)
-
-
-class Reader:
-    """Reads as the engine does: what is retryable is tried again, on a new stream."""
-
-    def __init__(self, source: MongoSource) -> None:
-        self._source = source
-        self._after = source.position_now()
-        self._changes: MongoChanges | None = None
-        self.failures = 0
-        self.events: list[ChangeEvent] = []
-
-    def _read(self) -> Reply:
-        if self._changes is None:
-            self._changes = self._source.changes(self._after)
-        try:
-            reply = self._changes.read()
-        except BaseException:
-            self.close()
-            raise
-        assert reply.post_batch_resume_token is not None
-        self._after = self._changes.position_of(reply.post_batch_resume_token)
-        return reply
-
-    def read(self) -> int:
-        """How many events were new; those that come again are left out."""
-        reply = retrying(
-            self._read,
-            backoff=Backoff(random.Random(1), initial=0.05, maximum=1.0),
-            wait=self._wait,
-            failed=self._failed,
-        )
-        place = self._source.order(self.events[-1].token) if self.events else b""
-        new = [e for e in parse_events(reply) if self._source.order(e.token) > place]
-        self.events += new
-        return len(new)
-
-    def until(self, count: int) -> None:
-        silent = 0
-        while len(self.events) < count and silent < 12:
-            silent += not self.read()
-
-    def _wait(self, seconds: float) -> bool:
-        time.sleep(seconds)
-        return False
-
-    def _failed(self, error: WarpError) -> None:
-        self.failures += 1
-
-    def close(self) -> None:
-        if self._changes is not None:
-            self._changes.close()
-        self._changes = None
 
 
 @pytest.fixture

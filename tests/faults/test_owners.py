@@ -8,7 +8,8 @@ import time
 import pytest
 
 import totals
-from kit import META, SCHEMA, Scene, wait_until
+from kit import META, SCHEMA, MakeScene, Scene, wait_until
+from own_postgres import OwnPostgres, on_own
 from syncing import Sync
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -174,8 +175,28 @@ def test_a_frozen_owner_passes_it_on_again_and_again(scene: Scene) -> None:
             wait_until(lambda: following.ask("/health")[0] == 200, "up")  # noqa: B023
             current.freeze()
             takes_over(scene)
+            assert owns(scene, following)
             current.thaw()
             assert current.wait() == FENCED, current.tail()
             totals.count("fenced", "after a freeze")
             current = following
     scene.recovers(current)
+
+
+def test_both_outlive_a_postgresql_that_starts_again(
+    make_scene: MakeScene, server: OwnPostgres
+) -> None:
+    """One that stands by has started well, and must be there when it is needed."""
+    scene = on_own(make_scene, server)
+    first, second = started(scene, 2)
+    with scene.writers.writing():
+        server.crash()
+        time.sleep(3)
+        server.start()
+    scene.catches_up()
+    for each in (first, second):
+        assert each.code() is None, each.tail()
+    (other,) = [each for each in (first, second) if not owns(scene, each)]
+    assert other.stop() == 0, other.tail()
+    (working,) = [each for each in (first, second) if each is not other]
+    scene.recovers(working)

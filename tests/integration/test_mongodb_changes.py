@@ -18,7 +18,7 @@ from cartridge_warp.model import Position
 from cartridge_warp.mongodb.source import MongoSource
 from cartridge_warp.mongodb.token import cluster_time
 from cwarp_core import ChangeEvent, parse_events
-from mongodb_kit import Client, cursors, element, failing, follow, make
+from mongodb_kit import Client, cursors, element, failing, follow, ids, make, reading
 
 Mongo = Database[dict[str, Any]]
 LABEL = "ResumableChangeStreamError"
@@ -294,3 +294,18 @@ def test_a_dead_server_costs_one_timeout(pause: float) -> None:
             assert time.monotonic() - started < 1.7 * timeout
         changes.close()
         source.close()
+
+
+def test_a_capped_collection_tells_of_what_falls_out(
+    mongo_db: Mongo, source: MongoSource
+) -> None:
+    mongo_db.create_collection("round", capped=True, size=4096, max=3)
+    position = source.position_now()
+    mongo_db.round.insert_many([{"_id": number} for number in range(5)])
+    changes = source.changes(position)
+    events = follow(changes, lambda seen: len(seen) >= 7)
+    changes.close()
+    assert {each.key for each in events if each.operation == "delete"} == set(
+        elements(0, 1)
+    )
+    assert ids(reading(source, "round")) == elements(2, 3, 4)

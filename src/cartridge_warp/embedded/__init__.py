@@ -21,7 +21,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,18 +40,22 @@ from .binaries import (
     find_postgres,
     version,
 )
-from .process import User, server, unprivileged
+from .process import User, home_of, server, unprivileged
+from .replica_set import Member, ReplicaSet, replica_set
 
 __all__ = [
     "HIDE",
     "MONGODB_URI",
     "POSTGRES_URI",
+    "Member",
     "MongoServer",
     "PostgresServer",
+    "ReplicaSet",
     "find_mongod",
     "find_postgres",
     "mongod",
     "postgres",
+    "replica_set",
     "version",
     "with_database",
 ]
@@ -101,7 +104,7 @@ def mongod(
         yield MongoServer(uri, None, _port_of(uri, 27017), None)
         return
     binary = find_mongod(hide_installed)
-    with _home(directory) as (home, remove):
+    with home_of(directory) as (home, remove):
         data = home / "mongodb"
         data.mkdir(parents=True, exist_ok=True)
 
@@ -153,7 +156,7 @@ def postgres(
         return
     bindir = find_postgres(hide_installed)
     user = unprivileged()
-    with _home(directory) as (home, remove):
+    with home_of(directory) as (home, remove):
         if user:
             bindir = _readable_copy(bindir, home, user)
         data = home / "postgresql"
@@ -185,23 +188,6 @@ def postgres(
 def with_database(uri: str, name: str) -> str:
     """The same server's URI, another database."""
     return urlunsplit(urlsplit(uri)._replace(path=f"/{name}"))
-
-
-@contextmanager
-def _home(directory: Path | None) -> Iterator[tuple[Path, tuple[Path, ...]]]:
-    """The server's directory, and what to delete after it."""
-    if directory is not None:
-        directory = directory.absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        yield directory, ()
-        return
-    temporary = Path(tempfile.mkdtemp(prefix="cwarp-"))
-    try:
-        # PostgreSQL as nobody must pass through; its own directory stays 0700.
-        temporary.chmod(0o711)
-        yield temporary, (temporary,)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _readable_copy(bindir: Path, home: Path, user: User) -> Path:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -117,15 +119,15 @@ def server(
     Raises PreconditionError with its last words when it does not start.
     """
     for _ in range(1 if port else _PORT_ATTEMPTS):
-        number = port or _free_port()
+        number = port or free_port()
         with guarded(
             command(number), log=log, stop=stop, user=user, remove=remove
         ) as process:
             if _wait(process, ready, number):
                 yield process.pid, number
                 return
-            port_was_lost = process.exit_code() is not None and _listens(number)
-        # Between _free_port and the server another process may have taken the port.
+            port_was_lost = process.exit_code() is not None and listens(number)
+        # Between free_port and the server another process may have taken the port.
         if not port_was_lost:
             break
     raise PreconditionError(f"{name} did not start: {last_lines(log)}")
@@ -134,19 +136,38 @@ def server(
 def _wait(process: Guarded, ready: Callable[[int], bool], port: int) -> bool:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.exit_code() is None:
-        if _listens(port) and ready(port) and process.exit_code() is None:
+        if listens(port) and ready(port) and process.exit_code() is None:
             return True
         time.sleep(_POLL_SECONDS)
     return False
 
 
-def _free_port() -> int:
+@contextmanager
+def home_of(directory: Path | None) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+    """A server's directory, and what to delete after it."""
+    if directory is not None:
+        directory = directory.absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory, ()
+        return
+    temporary = Path(tempfile.mkdtemp(prefix="cwarp-"))
+    try:
+        # PostgreSQL as nobody must pass through; its own directory stays 0700.
+        temporary.chmod(0o711)
+        yield temporary, (temporary,)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether anybody does."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
