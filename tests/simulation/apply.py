@@ -93,8 +93,11 @@ class SimulatedApplier:
                 stored.resolve(canonical)
             for text, row in rows:
                 store.upsert(stored, text, row, "stream")
+            for text in changes.stale:
+                store.delete(stored, text)
             stored.reject(rejects)
             stored.counters.events += changes.events
+            store.counted += changes.events
         store.move(batch.lanes, batch.position, there.lane_of(len(store.markers)))
         store.commits += 1
         there.gate.scheduler.note(

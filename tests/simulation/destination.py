@@ -14,6 +14,7 @@ from cartridge_warp.errors import (
     LockTimeout,
     Owned,
     StructureChanged,
+    StructureRefused,
 )
 from cartridge_warp.model import (
     Chunk,
@@ -45,7 +46,8 @@ LOCK_SECONDS = 2.0
 
 class SimulatedDestination:
     """unknown: the chance that a COMMIT's answer is lost.  locks: that a structure
-    change meets a foreign lock.  cuts: transactions may be cut for their size."""
+    change meets a foreign lock.  refuses: no key is rewritten.  cuts: transactions may
+    be cut for their size."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class SimulatedDestination:
         *,
         unknown: float,
         locks: float,
+        refuses: bool,
         settings: SchemaSettings,
         cuts: bool,
     ) -> None:
@@ -66,6 +69,7 @@ class SimulatedDestination:
         self._cuts = cuts
         self.epoch = 0
         self._locks = locks
+        self._refuses = refuses
         self._in_structure = False
 
     # --- life -------------------------------------------------------------------
@@ -86,6 +90,7 @@ class SimulatedDestination:
         store.owner = self.name
         store.alive_at = now
         self.epoch = store.epoch
+        store.counted = 0
         store.process = self
         for stored in store.tables.values():
             for chunk in stored.chunks.values():
@@ -101,9 +106,8 @@ class SimulatedDestination:
         if store.markers:
             if any(marker.position != position for marker in store.markers):
                 raise Broken("I4: lanes change while they stand at several places")
-        else:
-            store.began = position
         seq = max((marker.seq for marker in store.markers), default=0) + 1
+        store.counted = 0
         store.markers = [Marker(seq, position) for _ in range(lanes)]
         self.gate.after("begin")
 
@@ -164,6 +168,8 @@ class SimulatedDestination:
                 return after
             if stored.table != table:
                 raise DestinationError(f"{table.name} is not at {table.version}")
+            if after.key != table.key and self._refuses and self.gate.chance(1.0):
+                raise StructureRefused("a view depends on the key")
             self._lock(stored)
             try:
                 self.check_owner()

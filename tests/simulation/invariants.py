@@ -9,6 +9,7 @@ from cwarp_core import key_text
 
 from .store import Store, StoredTable
 from .tablerows import POISON, Broken, Row, encoder_of, rows_of
+from .workload import HIDDEN
 from .world import Incarnation, World, version_of
 
 
@@ -21,6 +22,10 @@ def differences(world: World, store: Store, *, strict: bool) -> list[str]:
     for name in sorted(world.names):
         documents = _documents(world, name)
         stored = store.of_collection(name)
+        if name == HIDDEN:
+            if stored is not None:
+                found.append(f"{name} has a table")
+            continue
         if stored is None:
             if documents:
                 found.append(f"I1: {name} has {len(documents)} documents and no table")
@@ -83,6 +88,8 @@ def _fault(
                 f"I3: the dead letter is of state {version_of(letter.document)}, not "
                 f"{version_of(document)}"
             )
+        if letter.code != "refused" and row is not None:
+            return f"I1: a row of state {row.version} beside a dead letter"
         refused = POISON in bson.decode(document) or _rejected(stored, document)
         if refused or (letter.code == "key_kind" and not strict):
             return ""

@@ -7,7 +7,6 @@ the one place where the rule is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -67,14 +66,14 @@ def no_check_of_a_chunks_claim(patch: Patch) -> None:
     patch.setattr(SimulatedCopier, "_check_claim", lambda *_: None)
 
 
-@mutation(operations=120, pause=0.02, initial=30, lag=0.0, faults=())
+@mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())
 def copying_is_told_after_the_read_began(patch: Patch) -> None:
     chunk_of = _Worker._chunk
 
     def late(self: _Worker, shape: Shape, chunk: Chunk) -> None:
         source: Any = self._line.source
         began = type(source).newest_time(source)
-        source._gate.scheduler.sleep(0.3)
+        source._gate.scheduler.sleep(0.5)
         source.newest_time = lambda: began
         chunk_of(self, shape, chunk)
 
@@ -119,40 +118,6 @@ def a_copied_table_is_forgotten_at_once(patch: Patch) -> None:
     """Its rows may be newer than the events that still come."""
     patch.setattr(Copy, "concerns", lambda *_: False)
     patch.setattr(Shape, "read", lambda *_: None)
-
-
-class _Late:
-    """The copy of one worker, told last of what was handed back."""
-
-    def __init__(self, copy: Copy) -> None:
-        self._copy = copy
-        self._told: Callable[[], None] = lambda: None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._copy, name)
-
-    def handed_back(self, *given: Any, **named: Any) -> None:
-        self._told = partial(self._copy.handed_back, *given, **named)
-
-    def tell(self) -> None:
-        self._told()
-
-
-@mutation(source_noise=0.05, destination_noise=0.05, pause=0.02, slow=0.1)
-def an_abort_is_told_after_it_happened(patch: Patch) -> None:
-    """Another worker has claimed the chunk by then."""
-    original = _Worker._chunk
-
-    def chunk_of(self: Any, shape: Shape, chunk: Chunk) -> None:
-        copy = self._copy
-        self._copy = late = _Late(copy)
-        try:
-            original(self, shape, chunk)
-        finally:
-            self._copy = copy
-            late.tell()
-
-    patch.setattr(_Worker, "_chunk", chunk_of)
 
 
 # --- rows never go back -------------------------------------------------------------
@@ -276,4 +241,4 @@ def the_first_event_of_a_key_wins(patch: Patch) -> None:
 @mutation()
 def a_lane_never_settles(patch: Patch) -> None:
     """No wrong row: the run must be found to stand still."""
-    patch.setattr(_Lane, "settled", property(lambda self: False))
+    patch.setattr(_Lane, "settled", property(lambda _: False))

@@ -25,10 +25,11 @@ class Fault(Struct, frozen=True):
 
 
 class Launch(Struct, frozen=True):
-    """How a process is started, each time anew."""
+    """How a process is started, each time anew. first: lanes of the first table."""
 
     workers: int
     lanes: int
+    first: int
     batch_size: int
     batch_bytes: int
 
@@ -40,6 +41,7 @@ class Plan(Struct, frozen=True):
     the start.  pause: virtual seconds between two operations of a writer.
     structure: drops and renames happen.  transactions: the chance of one.
     noise: the chance that a call of an end fails, while faults last.
+    hidden: a collection is left out.  refuses: no key is rewritten while faults last.
     unknown: the chance that a COMMIT's answer is lost.  by_time: the chance that a
     stream is opened by its time.  once: every process is started with ``once``.
     """
@@ -56,6 +58,8 @@ class Plan(Struct, frozen=True):
     structure: bool = False
     poison: bool = False
     misfits: bool = False
+    hidden: bool = False
+    refuses: bool = False
     transactions: float = 0.2
     source_noise: float = 0.0
     destination_noise: float = 0.0
@@ -106,6 +110,8 @@ def plan_of(seed: int) -> Plan:
         structure=rng.random() < 0.3,
         poison=rng.random() < 0.25,
         misfits=rng.random() < 0.25,
+        hidden=rng.random() < 0.2,
+        refuses=rng.random() < 0.1,
         transactions=rng.choice((0.0, 0.2, 0.6)),
         source_noise=rng.choice((0.01, 0.05)) if noisy else 0.0,
         destination_noise=rng.choice((0.0, 0.01, 0.05)) if noisy else 0.0,
@@ -123,6 +129,7 @@ def _launch(rng: random.Random) -> Launch:
     return Launch(
         workers=rng.choice((1, 2, 3)),
         lanes=rng.choice((1, 1, 2, 3, 4)),
+        first=rng.choice((1, 1, 2, 3, 4)),
         batch_size=rng.choice((1, 2, 3, 5, 20)),
         batch_bytes=rng.choice((200, 1000, 1 << 24, 1 << 24, 1 << 24)),
     )

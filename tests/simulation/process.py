@@ -27,6 +27,7 @@ from .plan import Launch, Plan
 from .scheduler import Owner, Scheduler, Task, Virtual
 from .source import DATABASE, SimulatedSource
 from .store import Store
+from .workload import HIDDEN, NAMES
 from .world import World
 
 #: Seconds after which a supervisor starts a process again that has failed.
@@ -35,18 +36,25 @@ _RESTART = 1.0
 
 def settings_of(launch: Launch, plan: Plan) -> SchemaSettings:
     """The schema's settings of one start."""
+    options = TableOptions(on_misfit="dead_letter" if plan.misfits else "rescue")
+
+    def table(name: str, lanes: int) -> TableSettings:
+        return TableSettings(
+            name=name,
+            options=options,
+            schema_sample_size=3,
+            max_parallel_streams=lanes,
+        )
+
     return SchemaSettings(
         name="copy",
         database=DATABASE,
         snapshot_workers=launch.workers,
         stream_batch_size=launch.batch_size,
         stream_batch_bytes=launch.batch_bytes,
-        defaults=TableSettings(
-            name="*",
-            options=TableOptions(on_misfit="dead_letter" if plan.misfits else "rescue"),
-            schema_sample_size=3,
-            max_parallel_streams=launch.lanes,
-        ),
+        table_blacklist=(HIDDEN,),
+        tables=(table(NAMES[0], launch.first),),
+        defaults=table("*", launch.lanes),
     )
 
 
@@ -70,6 +78,7 @@ class Life:
             self.owner.name,
             unknown=plan.unknown,
             locks=plan.locks,
+            refuses=plan.refuses,
             settings=settings_of(launch, plan),
             cuts=any(each.batch_bytes < 1 << 20 for each in plan.launches),
         )

@@ -13,6 +13,9 @@ from .run import Outcome, run
 #: Runs that a search may take.
 _RUNS = 300
 
+#: Lines that every quiet second has.
+_IDLE = ("beat ...", "... beat", "changes.read ...", "... changes.read 0")
+
 #: Settings and the values that make a run simpler.
 _SIMPLER: dict[str, tuple[Any, ...]] = {
     "processes": (1, 2),
@@ -22,6 +25,8 @@ _SIMPLER: dict[str, tuple[Any, ...]] = {
     "structure": (False,),
     "poison": (False,),
     "misfits": (False,),
+    "hidden": (False,),
+    "refuses": (False,),
     "transactions": (0.0,),
     "source_noise": (0.0,),
     "destination_noise": (0.0,),
@@ -74,7 +79,7 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
     if len(set(plan.launches)) > 1:
         yield replace(plan, launches=plan.launches[:1])
     for launch in plan.launches:
-        for name in ("workers", "lanes"):
+        for name in ("workers", "lanes", "first"):
             if getattr(launch, name) > 1:
                 fewer = [
                     replace(each, **{name: getattr(each, name) - 1})
@@ -97,7 +102,7 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
 
 def report(outcome: Outcome, *, lines: int = 120) -> str:
     """A failure as a reader needs it: the plan, the way there, the fault."""
-    trace = [line for line in outcome.trace if not line.endswith((" order", "touch"))]
+    trace = [line for line in outcome.trace if not line.endswith(_IDLE)]
     return "\n".join(
         [
             f"seed {outcome.plan.seed}, shrunk: {outcome.plan}",

@@ -136,7 +136,8 @@ class Store:
         self.chunk_ids = 0
         self.commits = 0
         self.takeovers = 0
-        self.began: Position | None = None
+        #: Events of the commits since the only lane's marker moved last.
+        self.counted = 0
 
     def told(self, position: Position) -> str:
         """A position for the trace."""
@@ -216,6 +217,21 @@ class Store:
 
     # --- markers ----------------------------------------------------------------
 
+    def count(self, low: Position, high: Position) -> None:
+        """I5: with one lane, a commit stands for every event that it passes, once."""
+        passed = self.world.between(place_of(low.token), place_of(high.token))
+        synced = [
+            entry
+            for entry in passed
+            if entry.key is not None and self.of_collection(entry.collection)
+        ]
+        if self.counted != len(synced):
+            raise Broken(
+                f"I5: {self.counted} events counted from {self.told(low)} to "
+                f"{self.told(high)}, where {len(synced)} are"
+            )
+        self.counted = 0
+
     def move(
         self,
         lanes: tuple[int, ...],
@@ -241,6 +257,8 @@ class Store:
                     f"I4: lane {lane} goes back from {place_of(marker.position.token)} "
                     f"to {place_of(position.token)}"
                 )
+            if len(self.markers) == 1:
+                self.count(marker.position, position)
             if lane_of is not None:
                 self._check_whole(lane, lanes, marker.position, position, lane_of)
             marker.position = position

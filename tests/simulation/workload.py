@@ -16,6 +16,9 @@ from .world import World, Writing
 #: Names of the collections at the start.
 NAMES = ("orders", "users", "items")
 
+#: One that is not synced.
+HIDDEN = "hidden"
+
 
 def identities(family: str, rng: random.Random) -> list[list[object]]:
     """The ids of a collection; each with the forms in which a client may write it."""
@@ -65,6 +68,9 @@ class Writers:
             for name, family in zip(NAMES, plan.families, strict=False)
         }
         self._families = dict(zip(NAMES, plan.families, strict=False))
+        if plan.hidden:
+            self._families[HIDDEN] = "integers"
+            self._ids[HIDDEN] = identities("integers", rng)
 
     def begin(self) -> None:
         """The documents of the start, and the writers' tasks."""
@@ -101,7 +107,7 @@ class Writers:
             return
         self.renames += 1
         to = f"{name}_{self.renames}"
-        if self._world.collection(name, self._world.newest) is None:
+        if name == HIDDEN or self._world.collection(name, self._world.newest) is None:
             return
         self._world.rename(name, to)
         if self._rng.random() < 0.5:

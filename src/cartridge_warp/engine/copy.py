@@ -117,7 +117,8 @@ class Copy:
         return event.cluster_time > chunk.read_time
 
     def passed(self, position_time: ClusterTime) -> None:
-        """The position is committed: tables whose copy it has passed are consistent."""
+        """Everything up to this time is committed: tables whose copy read nothing newer
+        are consistent."""
         if not self._maps:
             return
         with self._changed:

@@ -58,6 +58,7 @@ class Feed:
         self._changes: Changes | None = None
         self._decode: Callable[[bytes], Position]
         self._repeated = b""
+        self._first = True
         self._arrivals: collections.deque[Arrival] = collections.deque()
         self._nbytes = 0
         self._stop = line.stop.child()
@@ -116,6 +117,7 @@ class Feed:
             self._close_changes()
 
     def _read(self) -> Reply:
+        self._first = self._changes is None
         if self._changes is None:
             changes = self._line.source.changes(self._after)
             self._changes, self._decode = changes, changes.position_of
@@ -153,8 +155,9 @@ class Feed:
         return Arrival(
             self._new(events) if self._repeated else events,
             token,
-            # A place other than the last event's lies behind everything there was.
-            not events or token != events[-1].token,
+            # A place other than the last event's lies behind everything there was; the
+            # first reply may tell of none because nothing was looked at yet.
+            token != events[-1].token if events else not self._first,
             reply.operation_time,
             reply.nbytes,
         )

@@ -191,7 +191,9 @@ class Lanes:
         position_time = min(lane.reached(self._newest) for lane in self._lanes)
         took = seconds if piece.batch.tables else None
         self._line.progress.moved(position_time, seconds=took)
-        self._copy.passed(position_time)
+        # Events behind a place that is not settled can be of its very time.
+        settled = piece.part.settled and self.settled
+        self._copy.passed(position_time if settled else position_time - 1)
 
     def wait(self, seconds: float) -> bool:
         """Sleep, or less: True as soon as there is nothing more to try for."""
@@ -212,6 +214,7 @@ def _part(
         lanes,
         pending.cluster_time,
         pending.transactions,
+        pending.settled,
         again,
         moves,
     )

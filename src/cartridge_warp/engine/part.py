@@ -29,8 +29,9 @@ class Part(Struct, frozen=True):
     """What one lane, or all of them together, commits for a batch.
 
     position: of the place behind it.  cluster_time: of its newest event.
-    transactions: it holds a source transaction.  again: some of it may be committed
-    already, and later events too.  moves: False, the markers stay where they are.
+    transactions: it holds a source transaction.  settled: as in ``Pending``.
+    again: some of it may be committed already, and later events too.  moves: False,
+    the markers stay where they are.
     """
 
     position: Position
@@ -38,6 +39,7 @@ class Part(Struct, frozen=True):
     lanes: tuple[int, ...]
     cluster_time: ClusterTime = 0
     transactions: bool = False
+    settled: bool = False
     again: bool = False
     moves: bool = True
 

@@ -227,6 +227,7 @@ def _phase(chunks: Sequence[Chunk], position_time: ClusterTime) -> Phase:
     """Where the copy of a table stands."""
     if any(each.state != "done" for each in chunks):
         return Phase.STARTING
-    if any(each.read_until > position_time for each in chunks):
+    # The position may be one of several places of its time.
+    if any(each.read_until >= position_time for each in chunks):
         return Phase.COPIED
     return Phase.STREAMING
