@@ -175,6 +175,8 @@ class PostgresDestination:
             if known is not None and _structure(known) == _structure(after):
                 return after
             if known is None or _structure(known) != _structure(table):
+                # A newer owner may have changed it, and says more.
+                self._check_owner(cur)
                 raise DestinationError(
                     f"{table.schema}.{table.name} is not at version {table.version} "
                     "of its structure",
