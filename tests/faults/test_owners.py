@@ -200,3 +200,19 @@ def test_both_outlive_a_postgresql_that_starts_again(
     assert other.stop() == 0, other.tail()
     (working,) = [each for each in (first, second) if each is not other]
     scene.recovers(working)
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_the_structure_changed_while_the_owner_was_frozen(
+    scene: Scene, round_: int
+) -> None:
+    """What it finds is not an error of the table: it is the owner no more."""
+    first, second = started(scene, 2)
+    first.freeze()
+    takes_over(scene)
+    scene.db["orders"].insert_one({"_id": "late", f"late_{round_}": 1})
+    scene.catches_up()
+    first.thaw()
+    assert first.wait() == FENCED, first.tail()
+    totals.count("fenced", "after a freeze")
+    scene.recovers(second)
