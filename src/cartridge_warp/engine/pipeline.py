@@ -77,7 +77,10 @@ def _start(line: Line) -> list[Position]:
 
 
 def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
-    """Open the destination, after waiting for its owner to end or to fall silent."""
+    """Open the destination, after waiting for its owner to end or to fall silent.
+
+    Who has begun to stand by outlives whatever the owner would.
+    """
     waits = False
     while True:
         try:
@@ -87,6 +90,10 @@ def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
                 line.progress.phase(Phase.STANDBY)
                 log.info("standing by: %s", error)
             waits = True
+        except WarpError as error:
+            if not waits or not error.retryable:
+                raise
+            line.trouble(error)
         line.progress.turn()
         if line.stop.wait(STANDBY_SECONDS):
             raise Stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -154,9 +155,16 @@ class Link:
             raise found or translated(error) from error
 
     def rollback(self) -> None:
-        """Leave no transaction open, and close a connection that cannot do that."""
+        """Leave no transaction open, and close a connection that cannot do that.
+
+        Also one that has just been refused for being read-only: a session keeps what
+        it was told at its beginning, whatever its role may do by now.
+        """
         connection = self._connection
         if connection is None:
+            return
+        if _is_read_only(sys.exception()):
+            self.drop()
             return
         try:
             if connection.info.transaction_status == TransactionStatus.ACTIVE:
@@ -197,6 +205,12 @@ class Link:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._settings, self._application)
         return self._connection.cursor()
+
+
+def _is_read_only(error: BaseException | None) -> bool:
+    """Is this our error for PostgreSQL's 25006, or that itself?"""
+    cause = error if isinstance(error, psycopg.Error) else error and error.__cause__
+    return isinstance(cause, psycopg.Error) and cause.sqlstate == "25006"
 
 
 @contextmanager
