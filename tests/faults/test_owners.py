@@ -56,8 +56,13 @@ def started(scene: Scene, number: int) -> list[Sync]:
     scene.streaming()
     syncs += [scene.start() for _ in range(number - 1)]
     for each in syncs[1:]:
-        wait_until(lambda: each.ask("/health")[0] == 200, "it is up")  # noqa: B023
+        wait_until(lambda: stands_by(each), "it stands by")  # noqa: B023
     return syncs
+
+
+def stands_by(sync: Sync) -> bool:
+    status, body = sync.ask("/ready")
+    return status == 503 and "standing by" in body
 
 
 @pytest.mark.parametrize("number", [2, 3])
