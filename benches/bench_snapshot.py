@@ -39,7 +39,8 @@ _SIZES = (0.2, 5.0)
 
 
 def run(documents: int = DOCUMENTS) -> Report:
-    sizes = {f"{_DATABASE}_{times:g}": int(documents * times) for times in _SIZES}
+    numbers = [int(documents * times) for times in _SIZES]
+    sizes = {f"{_DATABASE}_{number}": number for number in numbers}
     with meter.servers() as running, MongoClient[Any](running.mongod.uri) as client:
         table, payloads = _load(client, documents)
         client[_EMPTY].create_collection("nothing")
