@@ -29,7 +29,7 @@ from .meter import Cost, Report, Servers
 DOCUMENTS = 300_000
 _BATCH = 1_000
 #: Of the twin; ours has as many, by default.
-_CONNECTIONS = 2
+_CONNECTIONS = 3
 _DICTS = 30_000
 _DATABASE = "bench"
 _EMPTY = "bench_empty"

@@ -128,13 +128,15 @@ class TableState(Struct, frozen=True):
     """A table the destination knows, and how far its snapshot is.
 
     planned: its chunks are stored.  chunks: all of them.  pending_letters: its dead
-    letters that nothing has resolved.
+    letters that nothing has resolved.  left: some run did not follow it, and changes
+    of that time are missing.
     """
 
     table: Table
     planned: bool
     chunks: tuple[Chunk, ...] = ()
     pending_letters: int = 0
+    left: bool = False
 
     @property
     def complete(self) -> bool:

@@ -239,6 +239,9 @@ class Destination(Protocol):
         rewritten, dead letters of ids that it can hold now are rows again.
         """
 
+    def leave(self, tables: Sequence[Table]) -> None:
+        """This run does not follow these tables: they are ``left`` from now on."""
+
     def waiting_keys(self, table: Table) -> set[str]:
         """``cwarp_core.key_encoding`` of the ids that are pending dead letters because
         the table's key did not hold them."""

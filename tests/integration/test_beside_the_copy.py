@@ -16,6 +16,7 @@ from pymongo.database import Database
 from cartridge_warp.engine import copy as engine_copy
 from cartridge_warp.engine.chunkwork import copy_chunk
 from cartridge_warp.engine.progress import Phase
+from cartridge_warp.errors import PreconditionError
 from engine_kit import SCHEMA, Shop, table_of, wait_until
 
 LETTERS = "cartridge_warp_metadata.dead_letter_queue"
@@ -213,3 +214,82 @@ def test_documents_that_come_with_their_updates(shop: Shop, mode: str) -> None:
 def _with_documents(settings: Any, mode: str) -> Any:
     source = msgspec.structs.replace(settings.source, full_document=mode)
     return msgspec.structs.replace(settings, source=source)
+
+
+def test_a_table_that_a_run_left_out_is_refused_until_it_is_copied_again(
+    shop: Shop,
+) -> None:
+    """The changes that were made meanwhile are in no copy and in no stream."""
+    for name in ("orders", "items"):
+        shop.db[name].insert_many([{"_id": n, "n": 0} for n in range(20)])
+    shop.once()
+    shop.once(table_whitelist=["orders"])
+    shop.db["items"].update_many({}, {"$inc": {"n": 1}})
+    shop.once(table_whitelist=["orders"])
+    with pytest.raises(PreconditionError, match="did not follow items"):
+        shop.once()
+    forget(shop, "items")
+    shop.once()
+    for name in ("orders", "items"):
+        assert shop.differences(name) == []
+
+
+def forget(shop: Shop, table: str) -> None:
+    """As docs/troubleshooting.md says."""
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{table}".encode())
+        for name in (
+            *("snapshot_chunks", "schema_registry"),
+            *("table_state", "dead_letter_queue"),
+        ):
+            connection.execute(
+                f"DELETE FROM cartridge_warp_metadata.{name}"
+                f" WHERE schema_name = '{SCHEMA}' AND table_name = '{table}'".encode()
+            )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("DROP TABLE shop.orders", "shop.orders was dropped outside"),
+        (
+            "ALTER TABLE shop.orders DROP COLUMN n",
+            "column n of shop.orders was dropped",
+        ),
+    ],
+)
+def test_what_was_dropped_outside_is_seen_at_the_start(
+    shop: Shop, change: str, words: str
+) -> None:
+    shop.db["orders"].insert_many([{"_id": n, "n": 0} for n in range(20)])
+    shop.once()
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute(change.encode())
+    with pytest.raises(PreconditionError, match=words):
+        shop.once()
+    forget(shop, "orders")
+    shop.once()
+    assert shop.differences("orders") == []
+
+
+@pytest.mark.parametrize("lost", ["DELETE FROM", "UPDATE"])
+def test_tables_without_a_position_are_no_beginning(shop: Shop, lost: str) -> None:
+    shop.db["orders"].insert_many([{"_id": n, "n": 0} for n in range(20)])
+    shop.once()
+    markers = "cartridge_warp_metadata.sync_markers"
+    change = "" if lost == "DELETE FROM" else " SET resume_token = NULL"
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute(f"{lost} {markers}{change}".encode())
+    with pytest.raises(PreconditionError, match="no position"):
+        shop.once()
+
+
+def test_settings_that_need_a_new_table_are_named(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.db["orders"].insert_many([{"_id": n, "n": 0} for n in range(20)])
+    shop.once()
+    with caplog.at_level(logging.WARNING):
+        shop.once(json_columns="json", naming="snake")
+    [warning] = [each for each in caplog.records if "settings were" in each.message]
+    assert warning.settings == ["naming", "json_columns"]  # type: ignore[attr-defined]

@@ -103,6 +103,14 @@ def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:
             ('shop', 'orders', 'h', 'm', 'pending', NULL, 0);
         """,
     )
+    fetch(
+        postgres_uri,
+        """
+        CREATE SCHEMA shop;
+        CREATE TABLE shop.orders (_id text PRIMARY KEY, _cwarp_extra jsonb,
+            _cwarp_source_ts timestamptz, _cwarp_synced_at timestamptz);
+        """,
+    )
     destination = make(postgres_uri)
     assert destination.validate()
     with pytest.raises(PreconditionError, match="layout 1") as caught:

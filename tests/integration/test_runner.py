@@ -133,15 +133,17 @@ def test_what_ends_a_copy_is_in_the_error_log(shop: Shop) -> None:
     shop.once()
     with psycopg.connect(shop.postgres_uri) as connection:
         connection.execute("TRUNCATE shop.orders")
-        connection.execute("ALTER TABLE shop.orders DROP COLUMN n")
+        # What is there, and no table.
+        connection.execute("ALTER TABLE shop.orders RENAME TO elsewhere")
+        connection.execute("CREATE VIEW shop.orders AS SELECT * FROM shop.elsewhere")
         connection.execute(
             "UPDATE cartridge_warp_metadata.snapshot_chunks SET state = 'pending'"
         )
-    with pytest.raises(DestinationError, match="42703"):
+    with pytest.raises(DestinationError, match="42809"):
         shop.once()
     ((table, kind, message),) = errors(shop)
     assert (table, kind) == ("orders", "DestinationError")
-    assert "UndefinedColumn (42703)" in message
+    assert "WrongObjectType (42809)" in message
     runs = "SELECT status FROM cartridge_warp_metadata.sync_runs ORDER BY run_id"
     assert shop.rows(runs) == [("stopped",), ("failed",)]
 

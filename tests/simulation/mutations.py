@@ -24,7 +24,6 @@ from cartridge_warp.engine.stream import Stream
 from cartridge_warp.model import Chunk
 from cwarp_core import ChangeEvent
 
-from .chunkcopy import SimulatedCopier
 from .destination import SimulatedDestination
 
 Patch = pytest.MonkeyPatch
@@ -59,11 +58,6 @@ def no_wait_for_a_chunk_being_copied(patch: Patch) -> None:
         return chunks.at(event.key or b"").state != ChunkState.PENDING
 
     patch.setattr(Copy, "_wanted", wanted)
-
-
-@mutation()
-def no_check_of_a_chunks_claim(patch: Patch) -> None:
-    patch.setattr(SimulatedCopier, "_check_claim", lambda *_: None)
 
 
 @mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())

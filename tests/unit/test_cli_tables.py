@@ -55,10 +55,10 @@ def test_the_live_table_has_every_figure(progress: Progress) -> None:
     ]
     assert words(lines, "shop.orders") == [
         *("shop.orders", "copying", "2,499", "/", "10,000"),
-        *("250/s", "7", "s", "30", "s", "1"),
+        *("250/s", "17", "s", "30", "s", "1"),
     ]
     assert words(lines, "shop.users") == [
-        *("shop.users", "streaming", "14", "0/s", "7", "s", "0"),
+        *("shop.users", "streaming", "14", "0/s", "17", "s", "0"),
     ]
 
 

@@ -90,6 +90,12 @@ def choices(type_: Any) -> tuple[str, ...]:
     return ()
 
 
+def takes_text(type_: Any) -> bool:
+    """Some of its values are text."""
+    plain = bare(type_)
+    return plain is str or plain == Patterns or bool(choices(type_))
+
+
 def words(type_: Any) -> str:
     """A leaf's type and limits in words, as an error and the docs say it."""
     if allowed := [word for word in choices(type_) if word]:

@@ -150,7 +150,8 @@ def _leaf(
         values[field.name] = msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError:
         meant = nearest(value, allowed) if isinstance(value, str) else ""
-        out.blame(path, f"must be {catalog.words(field.type)}{meant}", _quote(value))
+        hint = _quote(value) if catalog.takes_text(field.type) else ""
+        out.blame(path, f"must be {catalog.words(field.type)}{meant}", hint)
 
 
 def _plain(node: Node) -> object:

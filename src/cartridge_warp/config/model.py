@@ -231,7 +231,7 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     table_blacklist: Patterns = ()
     global_table_whitelist: Patterns = ()
     global_table_blacklist: Patterns = ()
-    snapshot_workers: int = 2
+    snapshot_workers: int = 3
     stream_batch_size: int = 1000
     stream_batch_bytes: int = 16 << 20
     tables: tuple[TableSettings, ...] = ()

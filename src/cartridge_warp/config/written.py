@@ -102,7 +102,7 @@ class Flow(Shape, kw_only=True):
     snapshot_workers: Annotated[
         int,
         Meta(ge=1, le=64, description="Connections that copy at the same time."),
-    ] = 2
+    ] = 3
     stream_batch_size: Annotated[
         int,
         Meta(ge=1, le=100_000, description="Change events committed at once, at most."),

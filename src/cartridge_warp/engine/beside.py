@@ -10,7 +10,7 @@ from .line import Line
 from .runtime import Task
 
 #: How long the end of the block waits for a call that is under way, in seconds.
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 0.5
 
 
 class Beside(ABC):

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: How long the end waits for a worker that waits for a server; its chunk is copied
 #: again by the next start.
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 1.5
 
 
 class Copy:

@@ -25,7 +25,7 @@ MAX_REPLIES = 4
 MAX_BYTES = 64 << 20
 
 #: How long ``close`` waits for a read that is under way.
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 
 
 class Arrival(Struct, frozen=True):

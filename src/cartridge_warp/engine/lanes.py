@@ -26,7 +26,7 @@ from .tables import Tables
 #: never begins far behind.
 IDLE_SECONDS = 10.0
 #: How long the end of the block waits for a lane that waits for a server.
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
 
 
 def lane_chooser(schema: SchemaSettings, lanes: int) -> Callable[[ChangeEvent], int]:

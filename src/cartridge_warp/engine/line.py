@@ -85,7 +85,8 @@ class Line:
     def trouble(self, error: WarpError) -> None:
         """Something failed and will be tried again."""
         self.progress.retrying(error)
-        log.warning("trying again: %s", error, extra={"hint": error.hint})
+        extra = {"hint": error.hint} if error.hint else {}
+        log.warning("trying again: %s", error, extra=extra)
 
     def backoff(self) -> Backoff:
         """The waits of one series of attempts."""

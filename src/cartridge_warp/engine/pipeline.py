@@ -15,7 +15,7 @@ from .heartbeat import Heartbeat
 from .line import Line
 from .progress import Phase
 from .stream import Stream
-from .tables import Tables
+from .tables import Tables, refuse_unsupported
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def _start(line: Line) -> list[Position]:
     try:
         started = destination.validate()
         identity = source.validate(new=not started)
+        refuse_unsupported(line.schema, source.discover())
         line.progress.connected(True, "source")
         positions = _owned(line, lambda: destination.open(identity))
         line.progress.connected(True, "destination")

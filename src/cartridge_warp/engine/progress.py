@@ -52,6 +52,12 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
+#: While a stream is followed. A source that has told nothing for so long, in seconds,
+#: is behind by that too: with nothing to tell it says so every second.
+_FOLLOWING: Final = (Phase.COPYING, Phase.STREAMING)
+SILENT_SECONDS: Final = 5.0
+
+
 class Counts(Struct, frozen=True):
     """How many documents and change events went where.
 
@@ -217,15 +223,25 @@ class SchemaProgress:
         self._clock = clock
         self._begin = begin
         self._tables: dict[str, TableView] = {}
+        self._heard: float | None = None
         self._errors: dict[str, int] = {}
 
     def view(self) -> SchemaView:
         """The caller holds the store's lock."""
         return replace(
             self._view,
+            lag_seconds=self._lag(),
             tables=tuple(self._tables.values()),
             errors=tuple(sorted(self._errors.items())),
         )
+
+    def _lag(self) -> float | None:
+        """The lag, with the time for which the source has told nothing."""
+        lag = self._view.lag_seconds
+        if lag is None or self._heard is None or self._view.phase not in _FOLLOWING:
+            return lag
+        silent = self._clock() - self._heard
+        return lag if silent < SILENT_SECONDS else lag + silent
 
     def phase(self, phase: Phase) -> None:
         with self._lock:
@@ -353,6 +369,7 @@ class SchemaProgress:
     ) -> None:
         """The source told its time; ``idle``: and that it has nothing more for us."""
         with self._lock:
+            self._heard = self._clock()
             view = self._view
             self._view = replace(
                 view,

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 TURN_SECONDS = 1.0
 
 #: How long a stop waits for what the lanes have begun; then it is done again.
-DRAIN_SECONDS = 8.0
+DRAIN_SECONDS = 5.0
 
 #: The rows of these stay as they are, whatever happened to their collection.
 _REMOVALS = {

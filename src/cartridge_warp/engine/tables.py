@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
 from cwarp_core import ChangeEvent, Observation, key_encoding
 
-from ..config import TableSettings
+from ..config import SchemaSettings, TableSettings
 from ..errors import PreconditionError
-from ..model import Chunk, ChunkRange, ClusterTime, Collection, Table
+from ..model import Chunk, ChunkRange, ClusterTime, Collection, Table, TableState
 from ..schema.infer import infer_table, key_encoding_of
 from .line import Line
 from .progress import Counts, Phase
@@ -25,6 +25,19 @@ UNSUPPORTED = {
     "view": "a view has no documents of its own to follow; sync its collection",
     "timeseries": "MongoDB has no change stream for time-series collections",
 }
+
+
+def refuse_unsupported(schema: SchemaSettings, listed: Iterable[Collection]) -> None:
+    """Raises PreconditionError for a collection that is asked for by its name and can
+    never be followed; one that only a glob or nothing chooses is left out later."""
+    asked = {*schema.table_whitelist, *schema.global_table_whitelist}
+    for each in listed:
+        reason = UNSUPPORTED.get(each.kind)
+        if reason is not None and each.name in asked and schema.selects(each.name):
+            raise PreconditionError(
+                f"{schema.database}.{each.name} cannot be synced: {reason}",
+                hint="leave it out of --tables, or of the whitelist in the file",
+            )
 
 
 class Tables:
@@ -54,6 +67,7 @@ class Tables:
             for state in line.retry(line.destination.tables)
         }
         self._names = {state.table.name for state in states.values()}
+        self._check_left(states)
         # Whoever owned the schema before has read nothing newer than this.
         newest = line.retry(line.source.newest_time) if states else 0
         listed = [
@@ -144,20 +158,58 @@ class Tables:
         reason = UNSUPPORTED.get(collection.kind)
         if reason is None:
             return True
-        schema = self._line.schema
-        if collection.name in (*schema.table_whitelist, *schema.global_table_whitelist):
-            raise PreconditionError(
-                f"{schema.database}.{collection.name} cannot be synced: {reason}",
-                hint="leave it out of --tables, or of the whitelist in the file",
-            )
         log.warning("not synced: %s", reason, extra={"collection": collection.name})
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
         return False
 
+    def _check_left(self, states: Mapping[str, TableState]) -> None:
+        """A table that a run did not follow lacks that run's changes, for ever.
+
+        Raises PreconditionError when one of those is selected again.
+        """
+        line = self._line
+        back = [name for name, state in states.items() if state.left]
+        back = [name for name in back if line.schema.selects(name)]
+        if back:
+            raise PreconditionError(
+                f"{line.schema.name}: an earlier run did not follow "
+                f"{', '.join(sorted(back))}, and its changes are missing",
+                hint='let it be copied again ("Copy one table again" in '
+                "docs/troubleshooting.md), or leave it out",
+            )
+        leaves = [
+            state.table
+            for name, state in states.items()
+            if not state.left and not line.schema.selects(name)
+        ]
+        if leaves:
+            line.retry(lambda: line.destination.leave(leaves))
+            log.warning(
+                "not followed from now on; to follow them again they have to be copied "
+                "again",
+                extra={"tables": sorted(table.name for table in leaves)},
+            )
+
     def _as_set(self, table: Table) -> Table:
         """A table made by an earlier run, with the settings that need no structure."""
-        on_misfit = self._line.schema.table(table.collection).options.on_misfit
-        return replace(table, options=replace(table.options, on_misfit=on_misfit))
+        wanted = self._line.schema.table(table.collection).options
+        options = replace(table.options, on_misfit=wanted.on_misfit)
+        kept = [
+            name
+            for name in options.__struct_fields__
+            if getattr(options, name) != getattr(wanted, name)
+        ]
+        if kept:
+            log.warning(
+                "settings were changed after the table was made; it keeps those it was "
+                "made with",
+                extra={"table": table.name, "settings": kept}
+                | {
+                    "hint": 'for the new ones, let it be copied again ("Copy one table '
+                    'again" in docs/troubleshooting.md)'
+                },
+            )
+        return replace(table, options=options)
 
     def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
         shape = self._shapes[table.collection] = Shape(self._line, table, known)

@@ -110,7 +110,7 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
         query(
             """
             SELECT DISTINCT ON (r.table_name) r.table_name, r.definition::text,
-                s.planned
+                s.planned, s.left_at IS NOT NULL
             FROM {meta}.schema_registry r
             JOIN {meta}.table_state s USING (schema_name, table_name)
             WHERE r.schema_name = %s AND r.status = 'applied'
@@ -129,9 +129,22 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
             planned,
             stored.get(name, ()),
             pending.get(name, 0),
+            left,
         )
-        for name, definition, planned in rows
+        for name, definition, planned, left in rows
     ]
+
+
+def leave(cur: Cursor[TupleRow], meta: str, schema: str, names: Sequence[str]) -> None:
+    """Note that tables are not followed from now on."""
+    cur.execute(
+        query(
+            "UPDATE {meta}.table_state SET left_at = coalesce(left_at, now())"
+            " WHERE schema_name = %s AND table_name = ANY(%s)",
+            meta,
+        ),
+        (schema, list(names)),
+    )
 
 
 def set_planned(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> bool:

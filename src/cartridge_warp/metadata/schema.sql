@@ -62,12 +62,13 @@ CREATE TABLE {meta}.snapshot_chunks (
 CREATE INDEX snapshot_chunks_by_table
     ON {meta}.snapshot_chunks (schema_name, table_name, state, ordinal, chunk_id);
 
--- Counters of a table, moved in the data's transactions. Of its change events:
+-- left_at: since when a run did not follow it. Counters of a table, moved in the data's transactions. Of its change events:
 -- events = applied + superseded + rejected (those not of the copy).
 CREATE TABLE {meta}.table_state (
     schema_name text NOT NULL,
     table_name text NOT NULL,
     planned boolean NOT NULL DEFAULT false,
+    left_at timestamptz,
     copied bigint NOT NULL DEFAULT 0,
     events bigint NOT NULL DEFAULT 0,
     applied bigint NOT NULL DEFAULT 0,

@@ -62,7 +62,8 @@ class SchemaStatus(Struct, frozen=True):
 
     seq: commits of all lanes.  cluster_time, wall_time: the slowest lane's.
     cluster_time, wall_time: None until the first position is stored.
-    run_status: "running", "stopped", "failed" or "lost" (ended without saying so).
+    run_status: "running", "silent" (no sign of life for six seconds), "stopped",
+    "failed" or "lost" (ended without saying so).
     """
 
     schema: str
@@ -93,7 +94,10 @@ def read(
         query(
             """
             SELECT m.schema_name, m.database, m.replica_set_id, m.epoch, l.seq,
-                l.cluster_time, l.wall_time, l.updated_at, r.status, r.instance
+                l.cluster_time, l.wall_time, l.updated_at,
+                CASE WHEN r.status = 'running' AND coalesce(h.heartbeat_at, now())
+                        < now() - interval '6 seconds'
+                    THEN 'silent' ELSE r.status END, r.instance
             FROM {meta}.sync_markers m
             JOIN LATERAL (
                 SELECT sum(seq)::bigint AS seq, min(cluster_time) AS cluster_time,
@@ -104,6 +108,7 @@ def read(
                 SELECT status, instance FROM {meta}.sync_runs
                 WHERE schema_name = m.schema_name ORDER BY run_id DESC LIMIT 1
             ) AS r ON true
+            LEFT JOIN {meta}.schema_leases h ON h.schema_name = m.schema_name
             WHERE m.lane = 0 ORDER BY m.schema_name
             """,
             meta,

@@ -9,6 +9,8 @@ CREATE TABLE {meta}.schema_leases (
 
 ALTER TABLE {meta}.sync_markers ADD COLUMN stream text NOT NULL DEFAULT '';
 
+ALTER TABLE {meta}.table_state ADD COLUMN left_at timestamptz;
+
 ALTER TABLE {meta}.dead_letter_queue ADD COLUMN constraint_name text;
 
 ALTER TABLE {meta}.snapshot_chunks

@@ -253,7 +253,8 @@ def advance_marker(
         raise DestinationError(
             f"the position of schema {schema} would go back in time, from "
             f"{stored.cluster_time} to {time}",
-            hint="nothing was written; report this with the log of this run",
+            hint="nothing was written; the marker was edited, or the source was put "
+            "back to an earlier state: copy into a new schema",
         )
     raise fenced(schema)
 
@@ -324,5 +325,5 @@ def fenced(schema: str) -> Fenced:
     """The error of an owner that is none any more."""
     return Fenced(
         f"another process owns schema {schema} now; nothing of this commit was kept",
-        hint="run one process a schema, or stop the other one and start again",
+        hint="start it again, and it stands by until the other one ends",
     )

@@ -194,7 +194,7 @@ def _identity(link: Link, hello: dict[str, Any]) -> str:
         return str(known)
     log.warning(
         "the user may not read the cluster's id, so it is known by its hosts; "
-        "a change of members will have to be confirmed",
+        "after a change of members the stored marker will not be recognised",
         extra={"hint": "grant the role clusterMonitor before the first start"},
     )
     hosts = sorted(

@@ -58,6 +58,7 @@ def _data(token: bytes) -> bytes:
     except (InvalidBSON, LookupError, TypeError, ValueError) as error:
         raise SourceError(
             "the resume token has a form that is not known",
-            hint="check that the server is MongoDB 4.4 or newer, and report this",
+            hint="a stored one was edited or damaged: copy into a new schema; one that "
+            "MongoDB has just given: check that the server is 4.4 or newer",
         ) from error
     return data

@@ -83,6 +83,12 @@ class PostgresDestination:
             layout.create_schema(cur, schema)
             lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
             found = store.take_ownership(cur, meta, schema, self._database, identity)
+            if not found.positions and registry.tables(cur, meta, schema):
+                raise PreconditionError(
+                    f"schema {schema} has tables of an earlier copy and no position",
+                    hint="their changes since cannot be known: forget the schema as "
+                    "docs/troubleshooting.md says (exit 6), and it is copied again",
+                )
             lease.take(cur, meta, schema, self._instance.text, found.epoch)
             chunks.reset(cur, meta, schema)
             run_id = runs.start_run(
@@ -124,8 +130,7 @@ class PostgresDestination:
             if not lease.renew(cur, own.meta, own.schema, own.epoch):
                 raise Fenced(
                     f"another process owns schema {self._schema} now",
-                    hint="run one process a schema, or stop the other one and start "
-                    "again",
+                    hint="start it again, and it stands by until the other one ends",
                 )
 
     def pending_letters(self) -> Mapping[str, int]:
@@ -143,7 +148,15 @@ class PostgresDestination:
 
     def tables(self) -> list[TableState]:
         with self._link.transaction() as cur:
-            return registry.tables(cur, self._meta, self._schema)
+            states = registry.tables(cur, self._meta, self._schema)
+            structure.check_present(cur, self._schema, [each.table for each in states])
+            return states
+
+    def leave(self, tables: Sequence[Table]) -> None:
+        names = [table.name for table in tables]
+        with self._link.transaction() as cur:
+            registry.leave(cur, self._meta, self._schema, names)
+            self._check_owner(cur)
 
     def ensure(self, table: Table) -> None:
         with self._link.transaction(lock_ms=_DDL_LOCK_MS) as cur:

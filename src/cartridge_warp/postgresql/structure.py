@@ -10,13 +10,14 @@ from psycopg.rows import TupleRow
 
 from cwarp_core import EncodedBatch, Reply, key_encoding
 
-from ..errors import StructureChanged
+from ..errors import PreconditionError, StructureChanged
 from ..metadata import letters, registry
 from ..model import ClusterTime, Table
 from . import merge
 from .careful import Part, check_at_once
+from .ddl import cells
 from .rowplan import encoder_of
-from .sqlstate import refusal
+from .sqlstate import RECOPY, refusal
 from .upsert import Upserter
 
 #: Dead letters are read back so many at a time, so that large ones fit in memory.
@@ -40,6 +41,31 @@ def hold(
         if known.get(table.name, table.key) != table.key:
             raise StructureChanged(
                 f"the key of {schema}.{table.name} became {known[table.name]}"
+            )
+
+
+def check_present(cur: Cursor[TupleRow], schema: str, tables: Sequence[Table]) -> None:
+    """Raises PreconditionError when a table, or a column of one, is gone."""
+    cur.execute(
+        """
+        SELECT c.relname, array_agg(a.attname::text)
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+        WHERE n.nspname = %s AND a.attnum > 0 AND NOT a.attisdropped
+          AND c.relkind IN ('r', 'p', 'v', 'f')
+        GROUP BY c.relname
+        """,
+        (schema,),
+    )
+    present = {name: set(columns) for name, columns in cur.fetchall()}
+    for table in tables:
+        columns = present.get(table.name)
+        missing = [each for each in cells(table) if each not in (columns or ())]
+        if missing:
+            what = f"column {missing[0]} of " if columns else ""
+            raise PreconditionError(
+                f"{what}{schema}.{table.name} was dropped outside", hint=RECOPY
             )
 
 
