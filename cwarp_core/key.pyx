@@ -16,7 +16,7 @@ from cwarp_core.bson cimport (
     kind_of,
     value_size,
 )
-from cwarp_core.copybuf cimport MISFIT, NOMEM, OK, buffer_free, put, reserve
+from cwarp_core.copybuf cimport MISFIT, NOMEM, OK, buffer_free, put, put_byte, reserve
 from cwarp_core.digits cimport (
     FINITE,
     INFINITE,
@@ -214,12 +214,27 @@ def key_text(bytes key not None, str encoding not None):
 
 def in_filter(keys):
     """The BSON document ``{"_id": {"$in": [...]}}`` of these ``_id`` elements."""
+    cdef Buffer buf = Buffer(NULL, 0, 0)
     cdef size_t size
-    parts = []
-    for index, key in enumerate(keys):
-        split_key(key, &size)
-        parts.append(b"%c%d\0%b" % (key[0], index, key[1:]))
-    array = _document(b"".join(parts))
+    cdef bytes key
+    cdef const uint8_t *element
+    cdef int64_t index = 0
+    try:
+        for key in keys:
+            split_key(key, &size)
+            element = key
+            if (
+                put_byte(&buf, element[0]) != OK
+                or put_int(&buf, index) != OK
+                or put_byte(&buf, 0) != OK
+                or put(&buf, element + 1, len(key) - 1) != OK
+            ):
+                raise MemoryError
+            index += 1
+        elements = buf.data[: buf.size] if buf.size else b""
+    finally:
+        buffer_free(&buf)
+    array = _document(elements)
     return _document(b"\x03_id\0" + _document(b"\x04$in\0" + array))
 
 
