@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,11 +37,12 @@ def processes(of: int) -> list[int]:
 
 
 def children(of: int) -> list[int]:
-    return [
-        int(child)
-        for task in Path(f"/proc/{of}/task").glob("*")
-        for child in (task / "children").read_text().split()
-    ]
+    found: list[int] = []
+    for task in Path(f"/proc/{of}/task").glob("*"):
+        # A thread of this process may end between the two looks; it has no children.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def gone(pids: list[int]) -> bool:
