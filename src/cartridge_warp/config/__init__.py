@@ -1,5 +1,6 @@
 """What the process was told to do: ``load`` reads it, the structs hold it."""
 
+from .connector import options, secrets
 from .load import load
 from .model import (
     DestinationSettings,
@@ -25,5 +26,7 @@ __all__ = [
     "SourceSettings",
     "TableSettings",
     "load",
+    "options",
     "redact",
+    "secrets",
 ]

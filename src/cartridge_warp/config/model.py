@@ -7,7 +7,7 @@ reference page and the error messages are made from them.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -54,19 +54,38 @@ Misfit = Annotated[
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Patterns = tuple[str, ...]
+Options = Annotated[
+    dict[str, Any],
+    Meta(
+        description="The connector's own settings, as its page names them; the"
+        " connectors that are shipped have none."
+    ),
+]
+
+#: The connectors whose settings these classes hold.
+MONGODB: Final = "mongodb"
+POSTGRESQL: Final = "postgresql"
 
 
 class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the documents come from."""
 
-    type: Annotated[Literal["mongodb"], Meta(description="The kind of source.")] = (
-        "mongodb"
-    )
+    type: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The kind of source: `mongodb`, or the name of an installed"
+            " connector. Of the settings of this group, another connector than"
+            " `mongodb` takes only `connection_string`, `database`, `options`,"
+            " `schema_sample_size` and `max_document_depth`.",
+        ),
+    ] = MONGODB
     connection_string: Annotated[
         str,
         Meta(
             description="`mongodb://` or `mongodb+srv://` URI of a replica set or a"
-            " sharded cluster. Take it from `${VAR}` or a file."
+            " sharded cluster; for another connector what it says. Take it from"
+            " `${VAR}` or a file."
         ),
     ]
     database: Annotated[
@@ -113,6 +132,7 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 2000
     schema_sample_size: SampleSize = 1000
     max_document_depth: Depth = TableOptions().max_document_depth
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"SourceSettings({redact(self.connection_string)})"
@@ -127,13 +147,19 @@ class DestinationSettings(
     """Where the rows go."""
 
     type: Annotated[
-        Literal["postgresql"], Meta(description="The kind of destination.")
-    ] = "postgresql"
+        str,
+        Meta(
+            min_length=1,
+            description="The kind of destination: `postgresql`, or the name of an"
+            " installed connector. Of the settings of this group, another connector"
+            " than `postgresql` takes only `connection_string` and `options`.",
+        ),
+    ] = POSTGRESQL
     connection_string: Annotated[
         str,
         Meta(
-            description="`postgresql://` or `postgres://` URI. Take it from"
-            " `${VAR}` or a file."
+            description="`postgresql://` or `postgres://` URI; for another connector"
+            " what it says. Take it from `${VAR}` or a file."
         ),
     ]
     metadata_schema: Annotated[
@@ -149,6 +175,7 @@ class DestinationSettings(
     command_timeout: Annotated[
         Seconds, Meta(description="Seconds that one statement may take.")
     ] = 300.0
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"DestinationSettings({redact(self.connection_string)})"
