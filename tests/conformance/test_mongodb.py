@@ -23,7 +23,6 @@ from cartridge_warp.conformance.source import (
 from cartridge_warp.mongodb.source import MongoSource
 from mongodb_kit import Client, failing, make
 
-
 RAW: Any = bson.CodecOptions(document_class=RawBSONDocument)
 
 

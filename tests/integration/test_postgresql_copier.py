@@ -323,7 +323,19 @@ def test_a_new_owner_finds_claimed_chunks_pending(postgres_uri: str) -> None:
         first.plan(TABLE, HALVES)
         copier = first.copier()
         claimed(copier)
-        copier.close()
         assert fetch(postgres_uri, CHUNKS)[0][2] == "copying"
     with opened(postgres_uri):
         assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+        copier.close()
+
+
+def test_a_claim_that_nothing_came_of_is_handed_back(
+    postgres_uri: str, destination: PostgresDestination
+) -> None:
+    copier = destination.copier()
+    claimed(copier)
+    copier.abort()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+    claimed(copier)
+    copier.close()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import bson
@@ -28,10 +28,12 @@ ZOO: Final[tuple[Any, ...]] = (
 )
 
 
-def document(key: Any, n: int = 0, note: str | None = None, **more: Any) -> bytes:
-    """One document as BSON, its ``_id`` first."""
-    fields = {"_id": key, "n": bson.Int64(n), "note": note, **more}
-    return bson.encode({k: v for k, v in fields.items() if k == "_id" or v is not None})
+def document(
+    key: Any, n: int = 0, note: str | None = None, more: Mapping[str, Any] | None = None
+) -> bytes:
+    """One document as BSON, its ``_id`` first; ``more``: further fields."""
+    fields = {"n": bson.Int64(n), **({} if note is None else {"note": note})}
+    return bson.encode({"_id": key, **fields, **(more or {})})
 
 
 def element(raw: bytes) -> bytes:

@@ -29,8 +29,8 @@ class SourceHooks(ABC):
 
     ids: Sequence[Any] = ZOO
 
-    @pytest.fixture
-    def place(self) -> None:  # noqa: B027  it need not be overridden
+    @pytest.fixture  # noqa: B027  it need not be overridden
+    def place(self) -> None:
         """An empty database for one test. Override it by a fixture that makes one."""
 
     @abstractmethod

@@ -94,6 +94,12 @@ class Life(SourceHooks):
         changes = source.changes(source.position_now())
         changes.close()
         changes.close()
+        another = self.follow(source, source.position_now())
+        self.insert("c", [document(2)])
+        told = [each.key for each in another.count(1)]
+        Promise("Changes.close", "Safe to call twice.").equal(
+            told, [element(document(2))]
+        )
         source.close()
         source.close()
-        promise.equal(self.copied(self.source(), "c"), [document(1)])
+        promise.equal(self.copied(self.source(), "c"), [document(1), document(2)])
