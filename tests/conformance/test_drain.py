@@ -20,11 +20,12 @@ from cartridge_warp.conformance.destination import (
 )
 from cartridge_warp.conformance.destination.hooks import IDENTITY, Rows
 from cartridge_warp.conformance.drain import Drain
-from cartridge_warp.errors import ConfigError, PreconditionError, RowsRefused
+from cartridge_warp.documents import key_of
+from cartridge_warp.errors import ConfigError, PreconditionError
 from cartridge_warp.ledger import Ledger
-from cartridge_warp.model import SchemaChange, Table
-from cartridge_warp.rows import rows_of
-from cwarp_core import EncodedBatch, Reject, Reply, key_text
+from cartridge_warp.model import Table
+from cartridge_warp.rows import Row, rows_of
+from cwarp_core import EncodedBatch, key_text
 
 SCHEMA = SchemaSettings(name="shop", database="shop")
 
@@ -55,36 +56,27 @@ class Bucket(Drain):
     def encoder(self, table: Table, *, keep: bool = False) -> Any:
         return super().encoder(table, keep=True)
 
-    def alter(
-        self, store: None, table: Table, after: Table, changes: Sequence[SchemaChange]
-    ) -> None:
+    def alter(self, store: None, table: Table, after: Table) -> None:
         rows = self._now.get(table.name, {})
         self._now[table.name] = {
-            _key(raw, after.key): (cells, raw) for cells, raw in rows.values()
+            key_text(key_of(raw), after.key): (cells, raw)
+            for cells, raw in rows.values()
         }
 
-    def upsert(
-        self, store: None, table: Table, batch: EncodedBatch, *, careful: bool
-    ) -> Sequence[Reject]:
+    def upsert(self, store: None, table: Table, batch: EncodedBatch) -> Sequence[Row]:
         refused = []
-        for key, cells, raw in rows_of(batch, table):
-            assert raw is not None
-            if cells.get("note") in self._forbidden:
-                canonical = _key(raw, "canonical")
-                refused.append(Reject(raw, "refused", -1, canonical, -1))
+        for row in rows_of(batch, table):
+            assert row.document is not None
+            if row.cells.get("note") in self._forbidden:
+                refused.append(row)
             else:
-                self._now.setdefault(table.name, {})[key] = cells, raw
-        if refused and not careful:
-            raise RowsRefused("a row is refused")
+                kept = row.cells, row.document
+                self._now.setdefault(table.name, {})[row.key] = kept
         return refused
 
     def delete(self, store: None, table: Table, keys: Sequence[str]) -> None:
         for key in keys:
             self._now.get(table.name, {}).pop(key, None)
-
-
-def _key(raw: bytes, encoding: str) -> str:
-    return key_text(Reply.of_documents([raw]).key(0) or b"", encoding)
 
 
 class TestBucket(DestinationSuite, RefusedRows, RewrittenKeys, CountedLetters):

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from cwarp_core import EncodedBatch, Reject
+from cwarp_core import EncodedBatch
 
 from ..config import DestinationSettings, SchemaSettings
 from ..errors import ConfigError, DestinationError, PreconditionError
 from ..ledger import Ledger, LedgerDestination
-from ..model import SchemaChange, Table
+from ..model import Table
+from ..rows import Row
 
 _SCHEME: Final = "drain://"
 
@@ -73,14 +74,10 @@ class Drain(LedgerDestination[None]):
     def create(self, store: None, table: Table) -> None:
         """There is nothing to make."""
 
-    def alter(
-        self, store: None, table: Table, after: Table, changes: Sequence[SchemaChange]
-    ) -> None:
+    def alter(self, store: None, table: Table, after: Table) -> None:
         """There is nothing to change."""
 
-    def upsert(
-        self, store: None, table: Table, batch: EncodedBatch, *, careful: bool
-    ) -> Sequence[Reject]:
+    def upsert(self, store: None, table: Table, batch: EncodedBatch) -> Sequence[Row]:
         return ()
 
     def delete(self, store: None, table: Table, keys: Sequence[str]) -> None:

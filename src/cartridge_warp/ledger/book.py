@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cwarp_core import KeyKindError, Reject, Reply, key_encoding, key_text
+from cwarp_core import KeyKindError, Reject, key_encoding, key_text
 
+from ..documents import key_of
 from ..errors import (
     DestinationError,
     Fenced,
@@ -55,7 +56,7 @@ class Letter(Struct, frozen=True):
     @property
     def element(self) -> bytes | None:
         """Its ``_id`` element."""
-        return Reply.of_documents([self.document]).key(0) if self.key else None
+        return key_of(self.document) if self.key else None
 
     def text(self, encoding: str) -> str | None:
         """The text of its key in an encoding; None where that does not hold it."""

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
-from cwarp_core import BatchEncoder, EncodedBatch, Reject
+from cwarp_core import BatchEncoder, EncodedBatch, Reject, key_text
 
-from ..errors import DestinationError, WarpError
+from ..documents import key_of
+from ..errors import DestinationError, RowsRefused, WarpError
 from ..model import (
     Chunk,
     ChunkRange,
@@ -22,9 +23,9 @@ from ..model import (
     TableState,
 )
 from ..protocols import Applier, Copier
-from ..rows import encoder_of, rows_of
+from ..rows import Row, encoder_of, rows_of
 from .applier import LedgerApplier
-from .book import Entry, Ledger, Letter
+from .book import Entry, Ledger
 from .copier import LedgerCopier
 
 #: Whatever a transaction works with: a connection, a cursor, a directory.
@@ -66,19 +67,17 @@ class LedgerDestination(ABC, Generic[H]):
         """Make the table. Raises PreconditionError where there is one already."""
 
     @abstractmethod
-    def alter(
-        self, store: H, table: Table, after: Table, changes: Sequence[SchemaChange]
-    ) -> None:
-        """Make ``table`` what ``after`` is. Raises LockTimeout, StructureRefused."""
+    def alter(self, store: H, table: Table, after: Table) -> None:
+        """Make the table what ``after`` is: with columns that are new, and with another
+        encoding of its keys if that is another. Raises LockTimeout, StructureRefused.
+        """
 
     @abstractmethod
-    def upsert(
-        self, store: H, table: Table, batch: EncodedBatch, *, careful: bool
-    ) -> Sequence[Reject]:
+    def upsert(self, store: H, table: Table, batch: EncodedBatch) -> Sequence[Row]:
         """Write the rows, each in place of the one of its key, if there is one.
 
-        Returns those that the store refuses when it is careful, else raises
-        RowsRefused.
+        Returns those that the store refuses: they are not there, and the transaction
+        can go on.
         """
 
     @abstractmethod
@@ -152,7 +151,7 @@ class LedgerDestination(ABC, Generic[H]):
         with self.transaction() as (store, ledger):
             after, new = ledger.evolve(self.epoch, table, changes)
             if new:
-                self.alter(store, table, after, changes)
+                self.alter(store, table, after)
                 self._readmit(store, ledger.entry(after))
         return after
 
@@ -206,11 +205,19 @@ class LedgerDestination(ABC, Generic[H]):
         table: the version that the batch was encoded for. Under the key of a refused
         document there is no row afterwards: it would be an older state.
         """
-        refused = list(self.upsert(store, table, batch, careful=careful))
+        rows = self.upsert(store, table, batch)
+        if rows and not careful:
+            raise RowsRefused(f"{table.name}: {len(rows)} rows are refused")
         if entry.letters:
             entry.resolve({row.key for row in rows_of(batch, table)})
-        if refused:
-            texts = [Letter.of(each).text(table.key) for each in refused]
-            self.delete(store, table, [text for text in texts if text is not None])
+        self.delete(store, table, [row.key for row in rows])
+        refused = [_refused(row) for row in rows]
         entry.reject([*batch.rejects, *refused])
         return refused
+
+
+def _refused(row: Row) -> Reject:
+    if row.document is None:
+        raise DestinationError("a row came without its document")
+    key = key_text(key_of(row.document), "canonical")
+    return Reject(row.document, "refused", -1, key, -1)
