@@ -10,11 +10,11 @@ from typing import Any
 import bson
 import pytest
 from bson import json_util
-from cwarp_jsonl import JsonlSource
 
 from cartridge_warp.config import SchemaSettings, SourceSettings
 from cartridge_warp.conformance.source import LostHistory, SourceSuite
 from cartridge_warp.errors import SourceError
+from cwarp_jsonl import JsonlSource
 
 
 class TestJsonlSource(SourceSuite, LostHistory):

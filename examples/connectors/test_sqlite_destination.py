@@ -7,7 +7,6 @@ from pathlib import Path
 from sqlite3 import connect
 
 import pytest
-from cwarp_sqlite import SqliteDestination, columns_of, name_of, quoted
 
 from cartridge_warp.config import DestinationSettings, SchemaSettings
 from cartridge_warp.conformance.destination import (
@@ -20,6 +19,7 @@ from cartridge_warp.errors import DestinationUnavailable, PreconditionError
 from cartridge_warp.ledger import SILENT_SECONDS
 from cartridge_warp.model import Column, Table
 from cartridge_warp.rows import KEY, cells_of
+from cwarp_sqlite import SqliteDestination, columns_of, name_of, quoted
 
 
 class TestSqliteDestination(DestinationSuite, RefusedRows, CountedLetters):

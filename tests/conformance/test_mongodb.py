@@ -70,7 +70,7 @@ class TestMongoSource(
     def forgetting(self) -> Iterator[None]:
         """A real oplog rolls over in ``tests/faults``; here the server says it has."""
         names = ["aggregate", "getMore"]
-        with failing(self.client, {"times": 1}, failCommands=names, errorCode=286):
+        with failing(self.client, {"times": 2}, failCommands=names, errorCode=286):
             yield
 
     def _majority(self, collection: str) -> Any:

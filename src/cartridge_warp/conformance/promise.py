@@ -46,6 +46,19 @@ class Promise:
             ) from error
         self.broken(f"expected {names}, and nothing was raised")
 
+    @contextmanager
+    def allows(self) -> Iterator[None]:
+        """The block may raise nothing but what the suite itself says."""
+        __tracebackhide__ = True
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, AssertionError):
+                raise
+            raise AssertionError(
+                self._text(f"it raises {type(error).__name__}: {error}")
+            ) from error
+
     def broken(self, found: str) -> NoReturn:
         __tracebackhide__ = True
         raise AssertionError(self._text(found))

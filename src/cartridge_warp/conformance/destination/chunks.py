@@ -269,7 +269,7 @@ class Chunks(DestinationHooks):
             copier.close()
             return mine
 
-        with ThreadPoolExecutor(4) as threads:
+        with _CLAIM.allows(), ThreadPoolExecutor(4) as threads:
             found = [one for mine in threads.map(work, range(4)) for one in mine]
         _CLAIM.equal((len(found), len(set(found))), (24, 24))
         stored = [document(f"{at:02} x", at) for at in range(24)]

@@ -147,9 +147,10 @@ class Ownership(DestinationHooks):
         with promise.raises(Owned):
             next_.open(IDENTITY)
         owner.close()
-        promise.equal(next_.open(IDENTITY), [position(1)])
-        owner.close()  # is nobody's owner any more
-        next_.beat()
+        with promise.allows():
+            promise.equal(next_.open(IDENTITY), [position(1)])
+            owner.close()  # is nobody's owner any more
+            next_.beat()
 
     def test_an_owner_may_open_again(self) -> None:
         promise = Promise(
@@ -265,17 +266,18 @@ class Ownership(DestinationHooks):
             "Destination.failed", "Raises nothing. Telling the same error again does"
         )
         error = PreconditionError("the source is gone")
-        closed, owner = self.made(), self.owner(TABLE)
-        former = owner
-        closed.failed(error)
-        for _ in range(2):
-            owner.failed(error)
-            owner.failed(ValueError("not ours"), TABLE)
+        unopened, former = self.made(), self.owner(TABLE)
+        with promise.allows():
+            unopened.failed(error)
+            for _ in range(2):
+                former.failed(error)
+                former.failed(ValueError("not ours"), TABLE)
         heir = self.heir()
-        former.failed(DestinationError("another one"))
-        former.close()
-        former.failed(error)
-        heir.failed(error, TABLE)
+        with promise.allows():
+            former.failed(DestinationError("another one"))
+            former.close()
+            former.failed(error)
+            heir.failed(error, TABLE)
         promise.equal(heir.open(IDENTITY), [position(1)])
 
     def test_it_may_be_closed_twice(self) -> None:

@@ -85,13 +85,14 @@ class Reader:
     """Reads a stream as the engine does: what it was given before is left out.
 
     after: where the last reply ended.  events: those of documents, so far.  every:
-    those of structure too.
+    those of structure too.  replies: each with the events it brought.
     """
 
     def __init__(self, source: Source, changes: Changes, position: Position) -> None:
         self.changes = changes
         self.after = position
         self.every: list[ChangeEvent] = []
+        self.replies: list[tuple[Reply, list[ChangeEvent]]] = []
         self._source = source
         self._behind = source.order(position.token)
 
@@ -102,7 +103,9 @@ class Reader:
     def read(self) -> Reply:
         """One reply; its new events are added to the others."""
         reply = self.changes.read()
-        for event in parse_events(reply):
+        events = parse_events(reply)
+        self.replies.append((reply, events))
+        for event in events:
             place = self._source.order(event.token)
             if place > self._behind:
                 self._behind = place
@@ -123,6 +126,15 @@ class Reader:
                     f"what was written did not come; of all events only {told}"
                 )
         return self.events
+
+    def silence(self) -> None:
+        """Read until a reply brings nothing."""
+        for _ in range(1000):
+            if not len(self.read()):
+                return
+        Promise("Changes.read", "or none after about a second of silence.").broken(
+            "a thousand replies brought events that nobody made"
+        )
 
     def count(self, number: int) -> list[ChangeEvent]:
         """The first so many events of documents."""

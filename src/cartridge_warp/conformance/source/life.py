@@ -83,7 +83,7 @@ class Life(SourceHooks):
                 len(source.discover()),
             )
 
-        with ThreadPoolExecutor(4) as threads:
+        with promise.allows(), ThreadPoolExecutor(4) as threads:
             for found in threads.map(work, range(12)):
                 promise.equal(found, (40, 40, 1, 1))
 

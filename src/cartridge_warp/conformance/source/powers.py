@@ -124,8 +124,10 @@ class LostHistory(SourceHooks):
         source = self.source()
         start = source.position_now()
         self.insert("c", [document(2)])
-        with self.forgetting(), promise.raises(HistoryLost):
-            self.follow(source, start).count(1)
+        with self.forgetting():
+            for each in (source, self.source()):
+                with promise.raises(HistoryLost):
+                    self.follow(each, start).count(1)
 
 
 class HeadRoom(SourceHooks):

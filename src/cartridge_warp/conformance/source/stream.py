@@ -110,8 +110,7 @@ class Stream(SourceHooks):
         source = self.source()
         reader = self.follow(source, source.position_now())
         began = time.monotonic()
-        while len(reader.read()):
-            pass
+        reader.silence()
         promise.kept(time.monotonic() - began < 10, "it took more than ten seconds")
 
     # --- order and places -------------------------------------------------------
@@ -136,12 +135,11 @@ class Stream(SourceHooks):
         )
         source = self.source()
         reader = self.follow(source, self.written(source))
-        seen = 0
-        while seen < len(_CHANGES):
-            token = reader.read().post_batch_resume_token
+        reader.count(len(_CHANGES))
+        for reply, events in reader.replies:
+            token = reply.post_batch_resume_token
             promise.kept(token is not None, "a reply has no token")
-            fresh, seen = reader.events[seen:], len(reader.events)
-            for event in fresh:
+            for event in events:
                 promise.kept(
                     source.order(token or b"") >= source.order(event.token),
                     "the token of a reply lies before one of its events",
@@ -185,8 +183,7 @@ class Stream(SourceHooks):
         source = self.source()
         reader = self.follow(source, self.written(source))
         reader.count(len(_CHANGES))
-        while len(reader.read()):
-            pass
+        reader.silence()
         self.do(Change("a", document("later")))
         [event] = self.follow(self.source(), reader.after).count(1)
         _EVERYTHING.equal(event.key, element(document("later")))
