@@ -24,8 +24,8 @@ from .model import (
 class Changes(Protocol):
     """An open change stream. One thread at a time."""
 
-    def read(self) -> Reply:
-        """The next reply: change events, or none after about a second of silence.
+    def read(self, patience: float = 1.0) -> Reply:
+        """The next reply: change events, or none after ``patience`` seconds of silence.
 
         Its ``post_batch_resume_token`` is the place after its last event. Resumes by
         itself where MongoDB says that is safe. Raises SourceUnavailable, HistoryLost,
