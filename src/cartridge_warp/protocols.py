@@ -191,6 +191,19 @@ class Applier(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """An applier that can begin with a batch while another one is committed."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Do what of this batch does not depend on the one before it.
+
+        From another thread than ``commit``, at the same time; one call at a time, and
+        ``commit`` of this batch comes next. Keeps nothing and raises nothing: what
+        could not be prepared is done by ``commit``.
+        """
+
+
 class Destination(Protocol):
     """One schema of tables, with the position in the same transactions as the data.
 
