@@ -290,7 +290,10 @@ class PostgresDestination:
 
 def _structure(table: Table) -> Table:
     """A table without the settings that may change from run to run."""
-    return replace(table, options=replace(table.options, on_misfit="rescue"))
+    options = replace(
+        table.options, on_misfit="", deletion_strategy="", soft_delete_column=""
+    )
+    return replace(table, options=options)
 
 
 def _check_free(cur: Cursor[TupleRow], table: Table) -> None:
