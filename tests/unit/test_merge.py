@@ -97,13 +97,14 @@ def test_a_mark_is_set_once() -> None:
 
 def test_a_deleted_row_goes_into_the_audit() -> None:
     assert merge.delete_audited(TABLE, "m").as_string(None) == (
-        'WITH gone AS (DELETE FROM "s"."t" AS t USING unnest'
-        "(%s::text[]::bigint[], %s::numeric[]) AS d (key, time) "
-        'WHERE t."_id" = d.key '
-        'RETURNING t."_id"::text AS key, to_jsonb(t.*) AS last_row, d.time) '
+        'WITH gone AS (DELETE FROM "s"."t" AS t '
+        'WHERE "_id" = ANY(%(keys)s::text[]::bigint[]) '
+        'RETURNING "_id" AS key, to_jsonb(t.*) AS last_row) '
         'INSERT INTO "m"."deletion_audit" '
         "(schema_name, table_name, key, last_row, cluster_time) "
-        "SELECT %s, %s, key, last_row, time FROM gone"
+        "SELECT %(schema)s, %(table)s, g.key::text, g.last_row, d.time FROM gone AS g "
+        "LEFT JOIN unnest(%(keys)s::text[]::bigint[], %(times)s::numeric[]) "
+        "AS d (key, time) ON d.key = g.key"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +17,14 @@ from cartridge_warp.model import Batch, Column, Table, TableChanges, TableOption
 from cartridge_warp.postgresql.destination import PostgresDestination
 from cwarp_core import Reject
 from postgresql_kit import (
+    IDENTITY,
     META,
     TABLE,
     CommitCutter,
     apply,
     encoded,
     fetch,
+    make,
     marker,
     opened,
     order,
@@ -382,9 +385,29 @@ def test_a_parent_is_audited_once_whatever_it_takes(postgres_uri: str) -> None:
 # --- names --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ['x"; DROP SCHEMA shop CASCADE; --', "100% {gone} %s", "ä" * 31 + "x", " "]
-)
+HOSTILE = ['x"; DROP SCHEMA shop CASCADE; --', "100% {gone} %s", "ä" * 31 + "x", " "]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_table_and_its_audit_may_have_any_name(postgres_uri: str, name: str) -> None:
+    table = replace(BOTH, schema=name, name=name, collection=name)
+    meta = name[::-1]
+    with closing(
+        make(postgres_uri, schema=name, database=name, meta=meta)
+    ) as destination:
+        destination.open(IDENTITY)
+        destination.begin(position(1), 1)
+        destination.ensure(table)
+        bring(destination, table, 2, keys(2))
+        delete(destination, table, 3, keys(1))
+    quoted = '"' + meta.replace('"', '""') + '"'
+    with psycopg.connect(postgres_uri) as connection:
+        query = f"SELECT schema_name, table_name, key FROM {quoted}.deletion_audit"
+        found = connection.execute(query.encode()).fetchall()
+    assert found == [(name, name, '"00000"')]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
 def test_the_column_of_the_marks_may_have_any_name(
     postgres_uri: str, rows: int, name: str
 ) -> None:
