@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from cartridge_warp.model import TableOptions
 
 from .model import (
+    Deletion,
     Depth,
     DestinationSettings,
     ErrorSettings,
@@ -24,6 +25,7 @@ from .model import (
     Patterns,
     PrometheusSettings,
     SampleSize,
+    SoftColumn,
     SourceSettings,
     Streams,
 )
@@ -94,6 +96,8 @@ class WrittenTable(Shape, kw_only=True):
     schema_sample_size: SampleSize = 1000
     max_parallel_streams: Streams = 1
     on_misfit: Misfit = "rescue"
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
 
 
 class Flow(Shape, kw_only=True):
@@ -143,6 +147,8 @@ class WrittenSchema(Flow, kw_only=True):
     schema_sample_size: SampleSize = 1000
     default_max_parallel_streams: Streams = 1
     on_misfit: Misfit = "rescue"
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
 
 
 class Written(Flow, kw_only=True):
@@ -197,7 +203,7 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
             " use_change_streams".split()
         ),
         DestinationSettings: frozenset(
-            "database deletion_strategy max_connections max_retries min_connections"
+            "database max_connections max_retries min_connections"
             " pool_size schema upsert_mode".split()
         ),
         WrittenSchema: frozenset(
@@ -205,10 +211,10 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
             " schema_evolution".split()
         ),
         WrittenTable: frozenset(
-            "deletion_strategy detect_deletes enable_schema_evolution exclude_fields"
+            "detect_deletes enable_schema_evolution exclude_fields"
             " filter full_load_batch_size full_load_enabled include_fields mask"
             " mode polling_interval_seconds schedule"
-            " soft_delete_column stream_batch_size write_batch_size".split()
+            " stream_batch_size write_batch_size".split()
         ),
         MonitoringSettings: frozenset({"heartbeat_url", "webhook_url"}),
         PrometheusSettings: frozenset[str](),

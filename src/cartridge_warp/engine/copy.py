@@ -129,8 +129,8 @@ class Copy:
             ]
             for name in consistent:
                 del self._maps[name]
+                self._line.progress.table(name, Phase.STREAMING)
         for name in consistent:
-            self._line.progress.table(name, Phase.STREAMING)
             log.info("table consistent", extra={"collection": name})
 
     # --- the workers ------------------------------------------------------------
@@ -193,9 +193,11 @@ class Copy:
             chunks = self._maps[shape.collection]
             chunks.done(chunk, read_time, read_until, rest)
             complete = chunks.complete
+            if complete:
+                # Told here: the position may pass it as soon as this is let go of.
+                self._line.progress.table(shape.collection, Phase.COPIED)
             self._changed.notify_all()
         if complete:
-            self._line.progress.table(shape.collection, Phase.COPIED)
             log.info("table complete", extra={"collection": shape.collection})
 
     def handed_back(self, shape: Shape, chunk: Chunk, *, careful: bool) -> None:
