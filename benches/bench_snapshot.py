@@ -280,7 +280,7 @@ def _report(
         [
             f"{documents:,} documents of about 1 KB (medium), copied by"
             " `cartridge_warp sync --once` as a process of its own.",
-            f"Ours and the pre-encoded copies in turn, {_ROUNDS} times after one that is"
+            f"Ours and the pre-encoded ones in turn, {_ROUNDS} times after one that is"
             " not counted; each figure is of the run with the middle wall time.",
             "Its start-up (a sync of an empty database, first row) is taken off in the"
             " rates and ratios; it is in the seconds of its rows.",
