@@ -70,13 +70,14 @@ def test_an_older_layout_becomes_what_a_new_one_is(postgres_uri: str) -> None:
     with opened(postgres_uri, TABLE):
         brought_up = shape(postgres_uri)
     assert fetch(postgres_uri, f"SELECT version FROM {META}.layout ORDER BY 1") == [
-        (1,),
-        (2,),
+        (version,) for version in range(1, layout.VERSION + 1)
     ]
     fetch(postgres_uri, f"DROP SCHEMA {META} CASCADE; DROP SCHEMA shop CASCADE")
     with opened(postgres_uri, TABLE):
         assert shape(postgres_uri) == brought_up
-    assert fetch(postgres_uri, f"SELECT version FROM {META}.layout") == [(2,)]
+    assert fetch(postgres_uri, f"SELECT version FROM {META}.layout") == [
+            (layout.VERSION,)
+        ]
 
 
 def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:
@@ -135,12 +136,13 @@ def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:
 def test_a_newer_layout_is_refused(postgres_uri: str) -> None:
     with opened(postgres_uri):
         pass
-    fetch(postgres_uri, f"INSERT INTO {META}.layout (version) VALUES (3)")
+    newer = layout.VERSION + 1
+    fetch(postgres_uri, f"INSERT INTO {META}.layout (version) VALUES ({newer})")
     destination = make(postgres_uri)
-    with pytest.raises(PreconditionError, match="layout 3") as caught:
+    with pytest.raises(PreconditionError, match=f"layout {newer}") as caught:
         destination.validate()
     assert "upgrade" in caught.value.hint
-    with pytest.raises(PreconditionError, match="layout 3"):
+    with pytest.raises(PreconditionError, match=f"layout {newer}"):
         destination.open(IDENTITY)
     destination.close()
     assert marker(postgres_uri)[0] == 1

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec.structs import asdict, fields
 
+from . import detection
 from .check import Checked, Values, nearest, variable
 from .model import DestinationSettings, HealthSettings, PrometheusSettings
 from .node import NOWHERE, Problem
@@ -39,6 +40,7 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
     """
     _uris(checked)
     _ports(checked)
+    detection.check(checked)
     top = checked.values
     metadata = top.get("destination", {}).get("metadata_schema", _METADATA)
     _schema_name(checked, "destination.metadata_schema", metadata)
