@@ -168,13 +168,17 @@ class BatchStep(Struct, frozen=True):
 
 
 class PassEnd(Struct, frozen=True):
-    """The end of a pass; times in seconds since 1970. due: when the next one begins;
-    None: nobody knows.  unread: as in ``BatchState``."""
+    """The end of a pass; times in seconds since 1970.
+
+    due: when the next one begins.  unread: as in ``BatchState``.  news: the error log
+    should say so.
+    """
 
     began: float
     ended: float
-    due: float | None = None
+    due: float
     unread: int = 0
+    news: bool = False
 
 
 class TableState(Struct, frozen=True):

@@ -129,6 +129,9 @@ class Increments(Protocol):
     def exists(self) -> bool:
         """There is a collection, or a view, of this name now."""
 
+    def usable(self) -> bool:
+        """Some document has a time in the column."""
+
     def newest(self) -> BatchMarker | None:
         """The place of the newest document; None when none has a time in the column.
 

@@ -106,11 +106,11 @@ class Shop:
                 lambda: (
                     bool(errors)
                     or any(
-                        each.phase == "streaming"
+                        each.phase in ("streaming", "reading", "waiting")
                         for each in run.progress.snapshot().schemas
                     )
                 ),
-                "the stream starts",
+                "the stream, or batch mode, starts",
             )
             yield run
         finally:

@@ -76,8 +76,8 @@ def test_an_older_layout_becomes_what_a_new_one_is(postgres_uri: str) -> None:
     with opened(postgres_uri, TABLE):
         assert shape(postgres_uri) == brought_up
     assert fetch(postgres_uri, f"SELECT version FROM {META}.layout") == [
-            (layout.VERSION,)
-        ]
+        (layout.VERSION,)
+    ]
 
 
 def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:

@@ -47,8 +47,9 @@ class Part(Struct, frozen=True):
 class Piece:
     """As much of a part as one transaction takes; the last one has the position.
 
-    filtered: events of collections that are not synced.  ignored: collection -> events
-    that ask for nothing, because it has no table yet and no document to make one from.
+    filtered: events of collections that are not streamed.  ignored: collection ->
+    events that ask for nothing, because it has no table yet and no document to make one
+    from.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
     ignored: dict[str, int] = {}
     nbytes = filtered = 0
     for collection, changes in part.collections.items():
-        if not line.schema.selects(collection):
+        if not line.schema.streams(collection):
             filtered += changes.events
             continue
         shape = tables.found(collection, changes.last.values())
@@ -216,7 +217,7 @@ class Slice:
             self.table = self._shape.table
             self.rows = self._rows(keep)
         self._shape.check(self.rows)
-        self._deletes, self._unheld = _key_texts(self._deleted, self.table.key)
+        self._deletes, self._unheld = key_texts(self._deleted, self.table.key)
         self._stale = _stale(self.rows.rejects, self.table.key)
 
     def _rows(self, keep: bool) -> EncodedBatch:
@@ -260,11 +261,11 @@ def _stale(rejects: Sequence[Reject], encoding: str) -> tuple[str, ...]:
         return ()
     documents = Reply.of_documents(sound)
     keys = map(documents.key, range(len(documents)))
-    texts, _ = _key_texts([each for each in keys if each is not None], encoding)
+    texts, _ = key_texts([each for each in keys if each is not None], encoding)
     return tuple(texts)
 
 
-def _key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], list[str]]:
+def key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], list[str]]:
     """The texts of these ids, and the canonical ones of those it cannot hold.
 
     A row of such an id cannot exist, so there is nothing to delete but a dead letter.

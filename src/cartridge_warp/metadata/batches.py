@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
@@ -14,13 +14,6 @@ from .store import fenced, query
 
 #: The layout that has these markers.
 SINCE_LAYOUT: Final = 3
-
-
-class Advanced(Struct, frozen=True):
-    """What a step found. unread: the documents that the pass before did not see."""
-
-    column: str
-    unread: int
 
 
 def exist(cur: Cursor[TupleRow], meta: str, schema: str) -> bool:
@@ -95,32 +88,28 @@ def enroll(
 
 def advance(
     cur: Cursor[TupleRow], meta: str, schema: str, seq: int, step: BatchStep
-) -> Advanced:
+) -> None:
     """Move a table's marker by a step of a pass. Nothing else does.
 
     The caller has checked the ownership in the same transaction. Raises Fenced when
     the marker is not at ``seq`` any more, DestinationError when it would go back.
     """
     marker, end = step.marker, step.end
-    row = cur.execute(
+    cur.execute(
         query(
             """
-            UPDATE {meta}.batch_markers AS m
-            SET seq = m.seq + 1, updated_at = now(),
-                value = coalesce(%(value)s, m.value),
-                last_key = coalesce(%(key)s, m.last_key),
-                value_time = coalesce(%(time)s, m.value_time),
-                passes = m.passes + %(passes)s,
-                began_at = coalesce(to_timestamp(%(began)s), m.began_at),
-                ended_at = coalesce(to_timestamp(%(ended)s), m.ended_at),
-                due_at = CASE WHEN %(passes)s = 1 THEN to_timestamp(%(due)s)
-                    ELSE m.due_at END,
-                unread = coalesce(%(unread)s, m.unread)
-            FROM (SELECT unread FROM {meta}.batch_markers
-                WHERE schema_name = %(schema)s AND table_name = %(table)s) AS former
-            WHERE m.schema_name = %(schema)s AND m.table_name = %(table)s
-              AND m.seq = %(seq)s AND (m.value_time > %(time)s) IS NOT TRUE
-            RETURNING m.column_name, former.unread
+            UPDATE {meta}.batch_markers
+            SET seq = seq + 1, updated_at = now(),
+                value = coalesce(%(value)s, value),
+                last_key = coalesce(%(key)s, last_key),
+                value_time = coalesce(%(time)s, value_time),
+                passes = passes + %(passes)s,
+                began_at = coalesce(to_timestamp(%(began)s), began_at),
+                ended_at = coalesce(to_timestamp(%(ended)s), ended_at),
+                due_at = coalesce(to_timestamp(%(due)s), due_at),
+                unread = coalesce(%(unread)s, unread)
+            WHERE schema_name = %(schema)s AND table_name = %(table)s
+              AND seq = %(seq)s AND (value_time > %(time)s) IS NOT TRUE
             """,
             meta,
         ),
@@ -137,9 +126,9 @@ def advance(
             "table": step.table,
             "seq": seq,
         },
-    ).fetchone()
-    if row is not None:
-        return Advanced(*row)
+    )
+    if cur.rowcount == 1:
+        return
     if settled_seq(cur, meta, schema, step.table) == seq:
         raise DestinationError(
             f"the marker of {schema}.{step.table} would go back in time",
