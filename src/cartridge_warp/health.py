@@ -27,7 +27,10 @@ HEARTBEAT_SECONDS = 30.0
 #: Behind the source and without a commit for this long: not ready, however alive.
 STUCK_SECONDS = 60.0
 
-_ACTIVE = frozenset({Phase.STARTING, Phase.STANDBY, Phase.COPYING, Phase.STREAMING})
+_ACTIVE = frozenset(
+    {Phase.STARTING, Phase.STANDBY, Phase.COPYING, Phase.STREAMING}
+    | {Phase.READING, Phase.WAITING}
+)
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -114,6 +114,10 @@ class TableView(Struct, frozen=True):
     next_pass: float | None = None
     unread: int = 0
 
+    def batch_lag(self, now: float) -> float | None:
+        """How old the rows of a table of batch mode may be, in seconds; else None."""
+        return None if self.last_pass is None else max(now - self.last_pass, 0.0)
+
 
 class SchemaView(Struct, frozen=True):
     """One schema.
