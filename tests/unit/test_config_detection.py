@@ -163,12 +163,13 @@ schemas: [{name: shop}]
     assert orders.change_detection_overlap_seconds == 5
 
 
-def test_an_older_name_may_come_from_the_environment() -> None:
-    settings = load(
-        "schemas: [{name: shop}]",
-        CARTRIDGE_WARP_CHANGE_DETECTION__STRATEGY="hash",
-    )
+def test_the_environment_has_the_present_name() -> None:
+    name = "CARTRIDGE_WARP_SOURCE__CHANGE_DETECTION_STRATEGY"
+    settings = load("schemas: [{name: shop}]", **{name: "hash"})
     assert settings.schemas[0].table("x").change_detection_strategy == "hash"
+    older = "CARTRIDGE_WARP_CHANGE_DETECTION__STRATEGY"
+    with pytest.raises(ConfigError, match=f"did you mean {name}"):
+        load("schemas: [{name: shop}]", **{older: "hash"})
 
 
 def test_an_empty_group_of_older_names_is_nothing() -> None:
