@@ -128,9 +128,8 @@ class BatchMarker(Struct, frozen=True):
     """How far the passes over a table of batch mode are.
 
     value: the last document's value of the change detection column, as the one field of
-    a BSON document.  key: its ``_id`` element, empty where the source's clock stopped
-    the marker instead.  time: what the value stands for, in milliseconds since 1970;
-    markers are compared by it.
+    a BSON document.  key: its ``_id`` element.  time: what the value stands for, in
+    milliseconds since 1970; markers are compared by it.
     """
 
     value: bytes

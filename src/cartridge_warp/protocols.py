@@ -133,10 +133,10 @@ class Increments(Protocol):
         """Some document has a time in the column."""
 
     def newest(self) -> BatchMarker | None:
-        """The place of the newest document; None when none has a time in the column.
+        """The place of the newest document that is not newer than the source's clock.
 
-        Never newer than the source's clock: what is committed after this call by
-        writers whose clocks agree with it lies behind the place, or not far before it.
+        So what is committed after this call, by writers whose clocks agree, lies behind
+        the place, or not far before it. None when there is no such document.
         """
 
     def since(
@@ -145,7 +145,8 @@ class Increments(Protocol):
         """Documents from ``overlap`` seconds before the marker on, in order of the
         column and ``_id``; without a marker, all that have a time there.
 
-        With each reply its last document's place, bounded as in ``newest``.
+        With each reply the place of its last document that is not newer than the
+        source's clock, if it has one.
         """
 
     def unseen(self, after: ClusterTime) -> Iterator[Reply]:

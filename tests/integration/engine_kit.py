@@ -144,6 +144,10 @@ class Shop:
         with psycopg.connect(self.postgres_uri) as connection:
             return connection.execute(query).fetchall()  # type: ignore[call-overload]
 
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.postgres_uri) as connection:
+            connection.execute(statement.encode())
+
     def columns(self, table: str) -> set[str]:
         """The columns that documents feed."""
         return {

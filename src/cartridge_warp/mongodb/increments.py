@@ -58,35 +58,22 @@ class MongoIncrements:
         return self._type() is not None
 
     def usable(self) -> bool:
-        found = replies(
-            self._link,
-            {
-                **self._find({self._column: {"$type": list(moments.KINDS)}}),
-                "projection": {"_id": 1},
-                "limit": 1,
-                "singleBatch": True,
-            },
-        )
-        return any(map(len, found))
+        return self._find_kind() is not None
 
     def newest(self) -> BatchMarker | None:
+        if (kind := self._find_kind()) is None:
+            return None
         bound = self._clock()
-        for kind in moments.KINDS:
-            for reply in replies(self._link, self._last(kind)):
-                if (found := self._place(reply, kind, bound)) is not None:
-                    self._kind = kind
-                    return found
-        return None
-
-    def _last(self, kind: str) -> Command:
-        scalar = {"$type": kind, "$not": {"$type": "array"}}
-        return {
-            **self._find({self._column: scalar}),
-            "sort": {self._column: -1},
-            "projection": {self._column: 1},
-            "limit": 1,
-            "singleBatch": True,
+        query = {
+            "$type": kind,
+            "$lt": moments.after(kind, bound),
+            "$not": {"$type": "array"},
         }
+        command = self._first({self._column: query}, self._column)
+        command["sort"] = {self._column: -1}
+        for reply in replies(self._link, command):
+            return self._place(reply, kind, bound)
+        return None
 
     def since(
         self, marker: BatchMarker | None, overlap: float, after: ClusterTime
@@ -145,6 +132,11 @@ class MongoIncrements:
             "readConcern": majority(after),
         }
 
+    def _first(self, query: Mapping[str, Any], field: str) -> Command:
+        """One document, with nothing but this field and its id."""
+        one = {"projection": {field: 1}, "limit": 1, "singleBatch": True}
+        return {**self._find(query), **one}
+
     def _replies(self, command: Command) -> Iterator[Reply]:
         def batch(reply: Reply) -> int:
             return snapshot.fitting(reply, self._batch_bytes)
@@ -158,9 +150,17 @@ class MongoIncrements:
         return {self._column: {"$not": {"$gte": lowest}}}
 
     def _known_kind(self) -> str:
-        if self._kind is None:
-            self.newest()
-        return self._kind or moments.KINDS[0]
+        return self._find_kind() or moments.KINDS[0]
+
+    def _find_kind(self) -> str | None:
+        """The kind that the column's values are of; None while there is none."""
+        for kind in moments.KINDS:
+            if self._kind is not None:
+                break
+            command = self._first({self._column: {"$type": kind}}, "_id")
+            if any(map(len, replies(self._link, command))):
+                self._kind = kind
+        return self._kind
 
     def _type(self) -> str | None:
         with translating("listCollections"):
@@ -174,18 +174,16 @@ class MongoIncrements:
         return int((now.replace(tzinfo=None) - _EPOCH) // _MILLISECOND)
 
     def _place(self, reply: Reply, kind: str, bound: int) -> BatchMarker | None:
-        """The place of the last document of a reply that has a time, or ``bound``."""
+        """The place of the last document of a reply whose time has come."""
         for index in reversed(range(len(reply))):
             try:
                 value = self._value(reply.document(index))
             except BSONError:
                 continue  # a dead letter, which the encoder makes
-            if moments.kind_of(value) != kind:
+            if moments.kind_of(value) != kind or moments.time_of(value) > bound:
                 continue
-            time = moments.time_of(value)
-            if time > bound:
-                return _marker(moments.at(kind, bound), b"")
-            return _marker(value, reply.key(index) or b"")
+            place = bson.encode({_VALUE: value})
+            return BatchMarker(place, reply.key(index) or b"", moments.time_of(value))
         return None
 
     def _value(self, document: bytes) -> object:
@@ -195,10 +193,6 @@ class MongoIncrements:
                 return None
             found = found.get(name)
         return found
-
-
-def _marker(value: Any, key: bytes) -> BatchMarker:
-    return BatchMarker(bson.encode({_VALUE: value}), key, moments.time_of(value))
 
 
 def _kind_of(marker: BatchMarker) -> str:

@@ -56,3 +56,8 @@ def at(kind: str, time: int) -> Any:
     if kind == "timestamp":
         return Timestamp(seconds, 0)
     return ObjectId(struct.pack(">I8x", seconds))
+
+
+def after(kind: str, time: int) -> Any:
+    """The first value of a kind that is later than a time."""
+    return at(kind, time + 1 if kind == "date" else (time // 1000 + 1) * 1000)
