@@ -15,9 +15,13 @@ from bson.timestamp import Timestamp
 #: ``$type`` aliases, the one that is most likely meant first.
 KINDS: Final = ("date", "timestamp", "objectId")
 
-#: What sorts before every other value of its kind.
+#: Half of what BSON has: from a bound of a time-series collection the server subtracts
+#: the span of a bucket, up to a year, and fails where that overflows (seen on 6.0).
+_EARLIEST: Final = -(2**62)
+
+#: What sorts before every other value of its kind, or nearly so.
 LOWEST: Final[dict[str, Any]] = {
-    "date": DatetimeMS(-(2**63)),
+    "date": DatetimeMS(_EARLIEST),
     "timestamp": Timestamp(0, 0),
     "objectId": ObjectId(bytes(12)),
 }
@@ -51,7 +55,7 @@ def time_of(value: object) -> int:
 def at(kind: str, time: int) -> Any:
     """The first value of a kind at a time, or the nearest one there is."""
     if kind == "date":
-        return DatetimeMS(max(time, -(2**63)))
+        return DatetimeMS(max(time, _EARLIEST))
     seconds = min(max(time // 1000, 0), _MAX_SECONDS)
     if kind == "timestamp":
         return Timestamp(seconds, 0)
