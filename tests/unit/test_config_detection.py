@@ -180,8 +180,8 @@ def test_an_empty_group_of_older_names_is_nothing() -> None:
     ("text", "message"),
     [
         (
-            "change_detection: {columm: a}",
-            "warp.yaml:3 change_detection.columm: unknown field, did you mean column?",
+            "change_detection: {columns: a}",
+            "warp.yaml:3 change_detection.columns: unknown field, did you mean column?",
         ),
         (
             "change_detection: 5",

@@ -167,6 +167,8 @@ class PostgresDestination:
 
     def tables(self) -> list[TableState]:
         with self._link.transaction() as cur:
+            # Whoever asks before ``open`` may have metadata of an older version.
+            layout.ensure(cur, self._meta)
             states = registry.tables(cur, self._meta, self._schema)
             structure.check_present(cur, self._schema, [each.table for each in states])
             return states

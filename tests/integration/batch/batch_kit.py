@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
+
 from cartridge_warp.engine.progress import SchemaView, TableView
-from engine_kit import Shop, table_of
+from engine_kit import SCHEMA, Shop, table_of
 
 META = "cartridge_warp_metadata"
 
@@ -41,6 +44,13 @@ class BatchShop(Shop):
         return self.rows(
             f"SELECT table_name, kind, count FROM {META}.error_log ORDER BY error_id"
         )
+
+    @contextlib.contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Nobody else reads or writes the table."""
+        with psycopg.connect(self.postgres_uri) as connection:
+            connection.execute(f"LOCK TABLE {SCHEMA}.{table}".encode())
+            yield
 
     def sees(self, **schema: object) -> SchemaView:
         """One pass, after which ``orders`` is its collection."""
