@@ -168,8 +168,9 @@ class BatchMode:
             due = table.timetable.due(line.runtime.now())
         else:
             self._told.pop(table.name, None)
-            line.progress.passed(table.name, end)
             due = end.due
+            line.progress.passed(table.name, table.state, due)
+            line.progress.table(table.name, Phase.WAITING, reason="")
         finally:
             self._reads(-1)
         if not self._once:
@@ -241,7 +242,7 @@ class BatchMode:
                 counts=Counts(read=copied, copied=copied),
             )
             due = 0.0 if self._once else table.timetable.due(table.state.ended)
-            line.progress.enrolled(name, table.state, due)
+            line.progress.passed(name, table.state, max(due, line.runtime.now()))
             with self._changed:
                 self._tables[name] = table
                 if pending:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import DestinationError, SourceError
-from ..model import BatchState, ClusterTime, PassEnd
+from ..model import BatchState, ClusterTime
 
 End = Literal["source", "destination"]
 
@@ -325,8 +325,8 @@ class SchemaProgress:
             )
             self._view = replace(self._view, last_commit=now, turned=now)
 
-    def enrolled(self, collection: str, state: BatchState, due: float) -> None:
-        """A table of batch mode, with what earlier processes did; then it is due."""
+    def passed(self, collection: str, state: BatchState, due: float) -> None:
+        """Where a table of batch mode is now, and when its next pass begins."""
         with self._lock:
             seen = self._tables.get(collection) or TableView(collection=collection)
             self._tables[collection] = replace(
@@ -335,20 +335,6 @@ class SchemaProgress:
                 last_pass=state.began or None,
                 next_pass=due,
                 unread=state.unread,
-            )
-
-    def passed(self, collection: str, end: PassEnd) -> None:
-        """A pass over this table is over."""
-        with self._lock:
-            seen = self._tables.get(collection) or TableView(collection=collection)
-            self._tables[collection] = replace(
-                seen,
-                phase=Phase.WAITING,
-                passes=seen.passes + 1,
-                last_pass=end.began,
-                next_pass=end.due,
-                unread=end.unread,
-                last_error="",
             )
 
     def restructured(self, collection: str, changes: int) -> None:
