@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from cwarp_core import EncodedBatch
 
 #: A MongoDB cluster time: (seconds << 32) | increment.
 ClusterTime = int
+
+#: The column of layouts "document" and "both" that holds the whole document.
+DOCUMENT: Final = "document"
+#: When a row was marked as deleted; beside ``Table.deleted_column``.
+DELETED_AT: Final = "deleted_at"
+#: Columns of our own: a field of such a name gets another one.
+OWN_COLUMNS: Final = frozenset(
+    {"_id", "_cwarp_synced_at", "_cwarp_source_ts", "_cwarp_extra"}
+    | {"is_deleted", DELETED_AT}
+)
+#: Source names that start so never keep their form.
+RESERVED_PREFIX: Final = "_cwarp_"
+#: "System Columns" in PostgreSQL's manual; no table may have a column of that name.
+SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
 class Position(Struct, frozen=True):
@@ -55,7 +71,11 @@ class Column(Struct, frozen=True):
 
 
 class TableOptions(Struct, frozen=True):
-    """How one collection becomes one table; resolved from the cascade once."""
+    """How one collection becomes one table; resolved from the cascade once.
+
+    deletion_strategy: "hard", "soft" or "both".  soft_delete_column: what "soft" calls
+    its column in a table that has none yet.
+    """
 
     layout: str = "columns"
     naming: str = "preserve"
@@ -67,6 +87,8 @@ class TableOptions(Struct, frozen=True):
     max_columns: int = 250
     source_ts: bool = True
     synced_at: bool = True
+    deletion_strategy: str = "hard"
+    soft_delete_column: str = "is_deleted"
 
 
 class Table(Struct, frozen=True):
@@ -74,7 +96,8 @@ class Table(Struct, frozen=True):
 
     schema, name: the PostgreSQL table.  collection: the MongoDB collection.
     key: encoding of ``_id`` (see ``cwarp_core.RowPlan``).  version: counts up from 1
-    with every structure change.
+    with every structure change.  deleted_column: true in the rows of documents that
+    are gone, whose ``deleted_at`` is set then; "" for a table that has neither.
     """
 
     schema: str
@@ -84,13 +107,15 @@ class Table(Struct, frozen=True):
     columns: tuple[Column, ...]
     options: TableOptions = TableOptions()
     version: int = 1
+    deleted_column: str = ""
 
 
 class SchemaChange(Struct, frozen=True):
     """One step of a table's evolution.
 
-    kind: "add_column", or "rewrite_key": ``_id`` is in the encoding ``column.type``
-    from now on.  safety: "SAFE", "RISKY", "DANGEROUS" or "INCOMPATIBLE".
+    kind: "add_column"; "rewrite_key": ``_id`` is in the encoding ``column.type`` from
+    now on; "soft_delete": ``column`` becomes the ``deleted_column``.  safety: "SAFE",
+    "RISKY", "DANGEROUS" or "INCOMPATIBLE".
     """
 
     kind: str
@@ -232,10 +257,15 @@ class Absent(Struct, frozen=True):
 class TableChanges(Struct, frozen=True):
     """What one batch does to one table. No key is in both ``upserts`` and ``deletes``.
 
-    deletes: key texts (``cwarp_core.key_text``).  unheld: canonical texts of deleted
-    ids that the key's encoding cannot hold, which may have a dead letter but no row.
+    deletes: key texts (``cwarp_core.key_text``) of deleted documents. What becomes of
+    their rows is ``TableOptions.deletion_strategy``: "hard" removes them; "soft" marks
+    them, and leaves one that is marked as it is; "both" removes them and keeps each
+    one's last state. A row that is brought in is marked no more.
+    delete_times: when each of them was deleted.
+    unheld: canonical texts of deleted ids that the key's encoding cannot hold, which
+    may have a dead letter but no row.
     stale: key texts of documents that are rejects now: what the table has under them is
-    an older state, and goes.
+    an older state. It is removed, or marked with "soft", and never kept elsewhere.
     events: change events this stands for, so that read = applied + superseded +
     rejected can be checked.
     """
@@ -246,6 +276,7 @@ class TableChanges(Struct, frozen=True):
     events: int = 0
     unheld: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    delete_times: tuple[ClusterTime, ...] = ()
 
 
 class Batch(Struct, frozen=True):

@@ -44,6 +44,7 @@ def resolve(
 ) -> Settings:
     """The settings for the chosen schemas, which have their databases by now."""
     source = convert(top["source"], SourceSettings)
+    destination = convert(top["destination"], DestinationSettings)
     errors = convert(top.get("error_handling", {}), ErrorSettings)
     # These settings have their global value in a group, where people look for it.
     above = {
@@ -51,13 +52,15 @@ def resolve(
         "max_document_depth": source.max_document_depth,
         "schema_sample_size": source.schema_sample_size,
         "on_misfit": errors.on_misfit,
+        "deletion_strategy": destination.deletion_strategy,
+        "soft_delete_column": destination.soft_delete_column,
         "max_parallel_streams": top.get("global_max_parallel_streams", 1),
     }
     detection = TOP.below(top["source"])
     return Settings(
         mode="single" if mode == "single" else "multi",
         source=source,
-        destination=convert(top["destination"], DestinationSettings),
+        destination=destination,
         schemas=tuple(
             _schema(above, schema, detection, source.timezone) for schema in chosen
         ),

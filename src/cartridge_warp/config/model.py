@@ -51,6 +51,23 @@ Misfit = Annotated[
         " the sync."
     ),
 ]
+Deletion = Annotated[
+    Literal["hard", "soft", "both"],
+    Meta(
+        description="The row of a deleted document: `hard` removes it, `soft` keeps it"
+        " and marks it, `both` removes it and keeps its last state in"
+        " `deletion_audit`."
+    ),
+]
+SoftColumn = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The column that is true in rows marked by `deletion_strategy:"
+        " soft`, beside `deleted_at`. A field of this name gets another column; a"
+        " table keeps the one that it has.",
+    ),
+]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Patterns = tuple[str, ...]
@@ -206,6 +223,8 @@ class DestinationSettings(
     command_timeout: Annotated[
         Seconds, Meta(description="Seconds that one statement may take.")
     ] = 300.0
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = TableOptions().soft_delete_column
 
     def __repr__(self) -> str:
         return f"DestinationSettings({redact(self.connection_string)})"

@@ -16,6 +16,7 @@ from cartridge_warp.model import TableOptions
 
 from .model import (
     ChangeColumn,
+    Deletion,
     Depth,
     DestinationSettings,
     DetectDeletes,
@@ -30,6 +31,7 @@ from .model import (
     PrometheusSettings,
     SampleSize,
     Schedule,
+    SoftColumn,
     SourceSettings,
     Strategy,
     Streams,
@@ -101,6 +103,8 @@ class WrittenTable(Shape, kw_only=True):
     schema_sample_size: SampleSize = 1000
     max_parallel_streams: Streams = 1
     on_misfit: Misfit = "rescue"
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
     mode: Mode = ""
     change_detection_strategy: Strategy = "log"
     change_detection_column: ChangeColumn = "updated_at"
@@ -157,6 +161,8 @@ class WrittenSchema(Flow, kw_only=True):
     schema_sample_size: SampleSize = 1000
     default_max_parallel_streams: Streams = 1
     on_misfit: Misfit = "rescue"
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
     mode: Mode = ""
     change_detection_strategy: Strategy = "log"
     change_detection_column: ChangeColumn = "updated_at"
@@ -216,14 +222,14 @@ LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
             " use_change_streams".split()
         ),
         DestinationSettings: frozenset(
-            "database deletion_strategy max_connections max_retries min_connections"
+            "database max_connections max_retries min_connections"
             " pool_size schema upsert_mode".split()
         ),
         WrittenSchema: frozenset("default_batch_size schema_evolution".split()),
         WrittenTable: frozenset(
-            "deletion_strategy enable_schema_evolution exclude_fields"
+            "enable_schema_evolution exclude_fields"
             " filter full_load_batch_size full_load_enabled include_fields mask"
-            " soft_delete_column stream_batch_size write_batch_size".split()
+            " stream_batch_size write_batch_size".split()
         ),
         MonitoringSettings: frozenset({"heartbeat_url", "webhook_url"}),
         PrometheusSettings: frozenset[str](),

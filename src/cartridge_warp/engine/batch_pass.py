@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from cwarp_core import Reject, Reply
+from cwarp_core import Reject, Reply, key_text
 
 from ..config import TableSettings
 from ..errors import PreconditionError, SourceError
@@ -29,7 +29,7 @@ from .batch_agenda import Timetable
 from .batch_window import Window
 from .commit import Encoded, commit
 from .line import Line
-from .part import Slice, key_texts
+from .part import Slice, held_text
 from .progress import Counts
 from .shape import Shape
 
@@ -213,8 +213,13 @@ class BatchPass:
             self._line.progress.turn()
             if self._line.stop.requested:
                 raise Stopped
-            keys = (reply.key(index) for index in range(len(reply)))
-            texts, unheld = key_texts([each for each in keys if each], encoding)
+            texts: list[str] = []
+            unheld: list[str] = []
+            for key in filter(None, map(reply.key, range(len(reply)))):
+                if (text := held_text(key, encoding)) is not None:
+                    texts.append(text)
+                else:
+                    unheld.append(key_text(key, "canonical"))
             yield Keys(tuple(texts), tuple(unheld))
 
     def _gone(self) -> None:

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from cwarp_core import ChangeEvent, Observation, key_encoding
 
 from ..config import SchemaSettings, TableSettings
-from ..errors import PreconditionError
+from ..errors import PreconditionError, StructureRefused
 from ..model import Chunk, ChunkRange, ClusterTime, Collection, Table, TableState
+from ..schema.evolve import soft_delete
 from ..schema.infer import infer_table, key_encoding_of
 from .line import Line
 from .progress import Counts, Phase
@@ -122,7 +123,8 @@ class Tables:
     def known(self, state: TableState, read_until: ClusterTime = 0) -> Shape:
         """A table that an earlier run made. read_until: as ``Shape`` has it."""
         line = self._line
-        shape = self._add(self._as_set(state.table), read_until)
+        table = self._able_to_delete(self._as_set(state.table))
+        shape = self._add(table, read_until)
         if state.pending_letters:
             waiting = partial(line.destination.waiting_keys, state.table)
             shape.make_up(line.retry(waiting))
@@ -246,7 +248,12 @@ class Tables:
     def _as_set(self, table: Table) -> Table:
         """A table made by an earlier run, with the settings that need no structure."""
         wanted = self._line.schema.table(table.collection).options
-        options = replace(table.options, on_misfit=wanted.on_misfit)
+        options = replace(
+            table.options,
+            on_misfit=wanted.on_misfit,
+            deletion_strategy=wanted.deletion_strategy,
+            soft_delete_column=table.deleted_column or wanted.soft_delete_column,
+        )
         kept = [
             name
             for name in options.__struct_fields__
@@ -263,6 +270,37 @@ class Tables:
                 },
             )
         return replace(table, options=options)
+
+    def _able_to_delete(self, table: Table) -> Table:
+        """The table, changed where its deletion strategy asks for columns.
+
+        Waits while it is locked. Raises PreconditionError when a name is taken.
+        """
+        line, changes = self._line, soft_delete(table)
+        if not changes:
+            return table
+        name = changes[0].column.name
+        where = f"{table.schema}.{table.name}"
+        if any(column.name == name for column in table.columns):
+            raise PreconditionError(
+                f"the column {name} of {where} holds a field of the documents, and "
+                "soft deletes cannot use it",
+                hint="set soft_delete_column to another name",
+            )
+        try:
+            with line.structure:
+                newest = line.retry(lambda: line.destination.evolve(table, changes))
+        except StructureRefused as error:
+            raise PreconditionError(
+                f"{where} cannot have the columns {name} and deleted_at for soft "
+                f"deletes: {error}",
+                hint="mend that, or set soft_delete_column to another name",
+            ) from error
+        log.info(
+            "structure changed",
+            extra={"table": newest.name, "version": newest.version, "columns": [name]},
+        )
+        return newest
 
     def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
         shape = self._shapes[table.collection] = Shape(self._line, table, known)

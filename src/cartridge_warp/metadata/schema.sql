@@ -170,3 +170,18 @@ CREATE INDEX dead_letter_queue_pending
     ON {meta}.dead_letter_queue (schema_name, table_name, md5(key))
     WHERE state = 'pending';
 REVOKE ALL ON {meta}.dead_letter_queue FROM PUBLIC;
+
+-- The rows of deleted documents as they were, where the deletion strategy is "both".
+-- key: canonical text, as in the dead letter queue.  cluster_time: of the delete.
+CREATE TABLE {meta}.deletion_audit (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    key text NOT NULL,
+    last_row jsonb NOT NULL,
+    cluster_time numeric(20),
+    deleted_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX deletion_audit_by_key
+    ON {meta}.deletion_audit (schema_name, table_name, md5(key));
+REVOKE ALL ON {meta}.deletion_audit FROM PUBLIC;

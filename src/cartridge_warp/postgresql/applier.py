@@ -16,7 +16,7 @@ from ..killpoint import reached
 from ..metadata import batches, letters, registry, runs, store
 from ..metadata.letters import Letter
 from ..model import Batch, BatchStep, Table, TableChanges
-from . import merge, structure
+from . import deletes, merge, structure
 from .careful import Bring, Part, attempt, bring_in, check_at_once
 from .connection import (
     CommitUnknown,
@@ -69,7 +69,9 @@ class PostgresApplier:
                     refused = self._move_rows(cur, batch)
                 for changes in batch.tables:
                     if changes.stale:
-                        self._remove(cur, changes)
+                        # One that others refer to has to stay.
+                        table, stale = changes.table, changes.stale
+                        attempt(cur, partial(self._outdate, cur, table, stale))
                 reached("merge_done")
                 for changes in batch.tables:
                     name = changes.table.name
@@ -119,7 +121,7 @@ class PostgresApplier:
         for changes in batch.tables:
             table = changes.table
             if changes.deletes:
-                self._delete(cur, table, changes.deletes)
+                self._delete(cur, changes)
             written = self._upserter.bring(
                 cur,
                 table,
@@ -146,10 +148,6 @@ class PostgresApplier:
                 count=step.end.unread,
             )
 
-    def _remove(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
-        """Delete rows of former states; one that others refer to has to stay."""
-        attempt(cur, partial(self._delete, cur, changes.table, changes.stale))
-
     def _move_carefully(
         self, cur: Cursor[TupleRow], batch: Batch
     ) -> dict[str, list[Letter]]:
@@ -159,8 +157,12 @@ class PostgresApplier:
             for changes in batch.tables
             for each in changes.upserts
         ]
-        deletes = [(changes.table, changes.deletes) for changes in batch.tables]
-        found = bring_in(cur, parts, deletes, partial(self._delete, cur))
+        gone = [
+            (changes.table, partial(self._delete, cur, changes))
+            for changes in batch.tables
+            if changes.deletes
+        ]
+        found = bring_in(cur, parts, gone, partial(self._outdate, cur))
         for changes in batch.tables:
             self._resolve_unheld(cur, changes)
         refused: dict[str, list[Letter]] = {}
@@ -182,11 +184,22 @@ class PostgresApplier:
 
         return bring
 
-    def _delete(self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]) -> None:
-        texts = (list(keys),)
-        cur.execute(merge.delete(table), texts)
+    def _delete(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
+        table, keys, meta = changes.table, changes.deletes, self._tenure.meta
+        deletes.delete(cur, meta, table, keys, changes.delete_times)
+        self._resolve(cur, table, keys)
+
+    def _outdate(
+        self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]
+    ) -> None:
+        deletes.outdate(cur, table, keys)
+        self._resolve(cur, table, keys)
+
+    def _resolve(
+        self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]
+    ) -> None:
         if table.name in self._tenure.letters:
-            found = merge.given_keys(table)
+            found, texts = merge.given_keys(table), (list(keys),)
             letters.resolve(cur, self._tenure.meta, table, found, texts)
 
     def _resolve_unheld(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:

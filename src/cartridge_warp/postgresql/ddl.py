@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import DestinationError
-from ..model import Column, SchemaChange, Table
+from ..model import DELETED_AT, Column, SchemaChange, Table
 from . import keys
 
 KEY = "_id"
@@ -103,6 +103,12 @@ def cells(table: Table) -> tuple[str, ...]:
     return (KEY, *(column.name for column in table.columns), *source_ts, EXTRA)
 
 
+def columns(table: Table) -> tuple[str, ...]:
+    """The columns that no statement of ours can do without."""
+    marks = (table.deleted_column, DELETED_AT) if table.deleted_column else ()
+    return (*cells(table), *marks)
+
+
 @lru_cache(maxsize=1024)
 def cell_oids(table: Table) -> tuple[int, ...]:
     """The type of each cell of ``cells`` as PostgreSQL numbers its own types."""
@@ -132,6 +138,14 @@ def cell_definitions(table: Table) -> list[sql.Composable]:
     ]
 
 
+def mark_definitions(deleted_column: str) -> list[sql.Composable]:
+    """Name and type of the two columns that mark a row; no row's cells are in them."""
+    return [
+        name(deleted_column) + sql.SQL(" boolean NOT NULL DEFAULT false"),
+        name(DELETED_AT) + sql.SQL(" timestamptz"),
+    ]
+
+
 def create_table(table: Table) -> sql.Composed:
     """A plain logged table with its primary key from the start."""
     definitions = cell_definitions(table)
@@ -139,6 +153,8 @@ def create_table(table: Table) -> sql.Composed:
         definitions.append(
             name(SYNCED_AT) + sql.SQL(" timestamptz NOT NULL DEFAULT now()")
         )
+    if table.deleted_column:
+        definitions += mark_definitions(table.deleted_column)
     definitions.append(sql.SQL("PRIMARY KEY ({})").format(name(KEY)))
     return sql.SQL("CREATE TABLE {} ({})").format(
         table_name(table), sql.SQL(", ").join(definitions)
@@ -158,6 +174,11 @@ def _step(table: Table, change: SchemaChange) -> sql.Composed:
     if change.kind == "add_column":
         return sql.SQL("ADD COLUMN {} {}").format(
             name(column.name), column_type(column)
+        )
+    if change.kind == "soft_delete":
+        # A constant default: no row is written, however many there are.
+        return sql.SQL(", ").join(
+            sql.SQL("ADD COLUMN ") + each for each in mark_definitions(column.name)
         )
     if change.kind == "rewrite_key":
         after = msgspec.structs.replace(table, key=column.type)

@@ -166,6 +166,44 @@ def test_a_row_that_others_refer_to_names_what_stands_in_the_way(
     shop.sees(detect_deletes=True)
 
 
+# --- what becomes of the rows -------------------------------------------------------
+
+
+@EITHER
+def test_soft_marks_the_rows_once_and_a_return_clears_the_mark(
+    shop: BatchShop, settings: dict[str, Any]
+) -> None:
+    settings = {**settings, "deletion_strategy": "soft"}
+    orders = shop.db["orders"]
+    orders.insert_many([order(n) for n in range(10)])
+    shop.sees(**settings)
+    orders.delete_many({"_id": {"$lt": 3}})
+    counts = table_of(shop.sees(**settings), "orders").counts
+    assert counts.deleted == 3
+    marked = f"SELECT _id, deleted_at FROM {SCHEMA}.orders WHERE is_deleted ORDER BY 1"
+    before = shop.rows(marked)
+    assert [key for key, _ in before] == [0, 1, 2]
+    # The next pass finds nothing new about them.
+    counts = table_of(shop.sees(**settings), "orders").counts
+    assert (counts.deleted, shop.rows(marked)) == (0, before)
+    orders.insert_one(order(1, updated_at=at(100)))
+    shop.sees(**settings)
+    assert [key for key, _ in shop.rows(marked)] == [0, 2]
+
+
+@EITHER
+def test_both_keeps_what_the_row_was(shop: BatchShop, settings: dict[str, Any]) -> None:
+    settings = {**settings, "deletion_strategy": "both"}
+    orders = shop.db["orders"]
+    orders.insert_many([order(n) for n in range(10)])
+    shop.sees(**settings)
+    orders.delete_many({"_id": {"$gte": 8}})
+    shop.sees(**settings)
+    # When they were deleted nobody knows.
+    audit = f"SELECT key, last_row ->> 'n', cluster_time FROM {META}.deletion_audit"
+    assert sorted(shop.rows(audit)) == [("8", "8", None), ("9", "9", None)]
+
+
 # --- strategy hash ------------------------------------------------------------------
 
 
