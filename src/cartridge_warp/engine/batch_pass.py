@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 #: Rows deleted in one commit.
 _DELETES = 5000
 
-#: A number that changes with every pass is told this often, in seconds.
+#: What changes with every pass is told this often, in seconds.
 _TELL_SECONDS = 60.0
 
 
@@ -67,8 +67,8 @@ class BatchTable:
         self.ordinary = ordinary
         # A comparison trusts nothing that it has not read now.
         self.window = Window(0) if self.compares else Window()
-        self.told = 0
-        self.told_at = -math.inf
+        self._told: object = None
+        self._told_at = -math.inf
 
     @property
     def name(self) -> str:
@@ -79,6 +79,13 @@ class BatchTable:
     def compares(self) -> bool:
         """Its passes read every document."""
         return self.settings.change_detection_strategy == "hash"
+
+    def is_news(self, what: object, now: float) -> bool:
+        """Is this something else than was told last, and not too soon after that?"""
+        if what == self._told or now - self._told_at < _TELL_SECONDS:
+            return False
+        self._told, self._told_at = what, now
+        return True
 
 
 class BatchPass:
@@ -111,7 +118,7 @@ class BatchPass:
             else:
                 self._gone()
             ended = line.runtime.now()
-            news = self._is_news(unread)
+            news = unread > 0 and table.is_news(unread, line.clock())
             end = PassEnd(began, ended, table.timetable.due(ended), unread, news)
             self._commit(_Nothing(BatchStep(table.shape.table.name, end=end)))
         if news:
@@ -223,10 +230,11 @@ class BatchPass:
             yield Keys(tuple(texts), tuple(unheld))
 
     def _gone(self) -> None:
-        log.warning(
-            "the collection is gone; the rows that were read from it are kept",
-            extra={"table": self._table.shape.table.name},
-        )
+        if self._table.is_news("gone", self._line.clock()):
+            log.warning(
+                "the collection is gone; the rows that were read from it are kept",
+                extra={"table": self._table.shape.table.name},
+            )
 
     # --- committing -------------------------------------------------------------
 
@@ -246,16 +254,6 @@ class BatchPass:
         )
         for name, rejects in (*work.rejects(), *refused.items()):
             line.letters.committed(name, rejects)
-
-    # --- telling ----------------------------------------------------------------
-
-    def _is_news(self, unread: int) -> bool:
-        """Another number than was told, and not too soon after that."""
-        table, now = self._table, self._line.clock()
-        if unread in (0, table.told) or now - table.told_at < _TELL_SECONDS:
-            return False
-        table.told, table.told_at = unread, now
-        return True
 
     def _tell(self, unread: int) -> None:
         column = self._table.settings.change_detection_column
