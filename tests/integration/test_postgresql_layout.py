@@ -80,6 +80,18 @@ def test_an_older_layout_becomes_what_a_new_one_is(postgres_uri: str) -> None:
     ]
 
 
+def test_whoever_asks_for_the_tables_brings_an_older_layout_up(
+    postgres_uri: str,
+) -> None:
+    """``--tables`` does, before the schema is opened."""
+    make_layout_1(postgres_uri)
+    destination = make(postgres_uri)
+    assert destination.tables() == []
+    destination.close()
+    query = f"SELECT max(version) FROM {META}.layout"
+    assert fetch(postgres_uri, query) == [(layout.VERSION,)]
+
+
 def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:
     make_layout_1(postgres_uri)
     fetch(

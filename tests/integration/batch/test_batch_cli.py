@@ -137,19 +137,3 @@ def test_what_is_said_of_a_pass(file: Path, shop: BatchShop) -> None:
     assert (table["passes"], table["unread"], table["consistent"]) == (1, 2, True)
     assert table["last_pass"] == table["complete_through"]
     assert table["next_pass"] > table["last_pass"]
-
-
-def test_names_of_tables_are_known_with_metadata_of_an_older_layout(
-    shop: BatchShop,
-) -> None:
-    """``--tables`` asks the destination before anything is brought up."""
-    shop.db["orders"].insert_one({"_id": 1, "updated_at": at(1)})
-    arguments = (shop.source_uri, shop.postgres_uri, f"--schema={SCHEMA}", "--once")
-    assert sync(*arguments).code == 0
-    shop.execute(
-        "DROP TABLE cartridge_warp_metadata.batch_markers;"
-        "DELETE FROM cartridge_warp_metadata.layout WHERE version > 2;"
-        "INSERT INTO cartridge_warp_metadata.layout (version) VALUES (2)"
-    )
-    ended = sync(*arguments, "--tables=orders")
-    assert ended.code == 0, ended.err
