@@ -28,8 +28,8 @@ from .model import (
 class Changes(Protocol):
     """An open change stream. One thread at a time."""
 
-    def read(self) -> Reply:
-        """The next reply: change events, or none after about a second of silence.
+    def read(self, patience: float = 1.0) -> Reply:
+        """The next reply: change events, or none after ``patience`` seconds of silence.
 
         Its ``post_batch_resume_token`` is the place after its last event. Resumes by
         itself where MongoDB says that is safe. Raises SourceUnavailable, HistoryLost,
@@ -279,6 +279,19 @@ class Applier(Protocol):
         """
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """An applier that can begin with a batch while another one is committed."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Do what of this batch does not depend on the one before it.
+
+        From another thread than ``commit``, at the same time; one call at a time, and
+        ``commit`` of this batch comes next. Keeps nothing and raises nothing: what
+        could not be prepared is done by ``commit``.
+        """
 
 
 class Destination(Protocol):

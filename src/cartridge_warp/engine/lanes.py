@@ -13,6 +13,7 @@ from cwarp_core import ChangeEvent, Reject
 
 from ..config import SchemaSettings
 from ..model import ClusterTime, Position
+from ..protocols import Prepares
 from .batcher import CollectionChanges, Pending
 from .commit import commit
 from .copy import Copy
@@ -243,6 +244,7 @@ class _Lane:
         self._news = news
         self._part: Part | None = None
         self._piece: Piece | None = None
+        self._ahead: Prepares | None = None
         self._committed: ClusterTime = 0
         self._handed = 0
         self._tasks: list[Task] = []
@@ -299,6 +301,7 @@ class _Lane:
                 part = self._part
             assert part is not None
             for piece in pieces(self._line, self._tables, self._copy, part):
+                self._prepare(piece)
                 with self._news:
                     if not self._waits(lambda: self._piece is None):
                         return
@@ -307,8 +310,14 @@ class _Lane:
                         self._part = None
                     self._news.notify_all()
 
+    def _prepare(self, piece: Piece) -> None:
+        """Let the destination begin with a piece while it commits the one before."""
+        if self._piece is not None and self._ahead is not None:
+            self._ahead.prepare(piece.batch)
+
     def _apply(self) -> None:
         applier = self._line.retry(self._line.destination.applier)
+        self._ahead = applier if isinstance(applier, Prepares) else None
         with contextlib.closing(applier):
             while True:
                 with self._news:

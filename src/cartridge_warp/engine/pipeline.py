@@ -123,7 +123,7 @@ def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
         copy.start(copied)
         if len(positions) != line.schema.lanes:
             positions = _levelled(line, tables, copy, positions)
-        end = _End(line, copy, batches) if once else _never
+        end = _End(line, copy, batches) if once else None
         Stream(line, tables, copy, positions, end).run()
         batches.check()
     finally:
@@ -146,10 +146,6 @@ def _levelled(
     line.retry(lambda: line.destination.begin(place, line.schema.lanes))
     log.info("lanes changed", extra={"lanes": line.schema.lanes})
     return [place] * line.schema.lanes
-
-
-def _never() -> None:
-    """The end of a sync that follows its source."""
 
 
 class _End:

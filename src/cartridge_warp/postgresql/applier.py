@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 
 from psycopg import Cursor
@@ -18,16 +18,10 @@ from ..metadata.letters import Letter
 from ..model import Batch, BatchStep, Table, TableChanges
 from . import deletes, merge, structure
 from .careful import Bring, Part, attempt, bring_in, check_at_once
-from .connection import (
-    CommitUnknown,
-    Link,
-    application_name,
-    refusing,
-    translating,
-)
+from .connection import CommitUnknown, Link, refusing, translating
 from .journal import Line
+from .sessions import Sessions
 from .tenure import Doubt, Marked, Tenure
-from .upsert import Upserter
 
 _SETTLE_LOCK_MS = 10_000
 
@@ -39,9 +33,12 @@ class PostgresApplier:
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
-        self._link = Link(settings, application_name("stream", tenure.schema))
-        self._upserter = Upserter(tenure.meta)
+        self._sessions = Sessions(settings, tenure)
         self._untouched = 0
+
+    def prepare(self, batch: Batch) -> None:
+        """See ``protocols.Prepares``."""
+        self._sessions.prepare(batch)
 
     def commit(self, batch: Batch) -> Refused:
         self._untouched = 0
@@ -52,21 +49,25 @@ class PostgresApplier:
         return self._untouched
 
     def close(self) -> None:
-        self._link.drop()
+        self._sessions.close()
+
+    @property
+    def _link(self) -> Link:
+        return self._sessions.working.link
 
     def _apply(self, batch: Batch) -> Refused:
         own = self._tenure
         seqs = {lane: self._seq(lane) for lane in sorted(batch.lanes)}
         self._untouched = 0
-        cur = self._link.begin()
-        reached("tx_begin")
+        opened = self._sessions.open(batch)
+        cur = opened.cur
         lines: list[Line] = []
         try:
             with translating(), cur:
                 tables = [changes.table for changes in batch.tables]
                 structure.hold(cur, own.meta, own.schema, tables)
                 with refusing():
-                    refused = self._move_rows(cur, batch)
+                    refused = self._move_rows(cur, batch, opened.staged)
                 for changes in batch.tables:
                     if changes.stale:
                         # One that others refer to has to stay.
@@ -110,7 +111,7 @@ class PostgresApplier:
         return rejects
 
     def _move_rows(
-        self, cur: Cursor[TupleRow], batch: Batch
+        self, cur: Cursor[TupleRow], batch: Batch, staged: Set[Table]
     ) -> dict[str, list[Letter]]:
         """Rows and deletes. Returns what was refused, by the table's name.
 
@@ -122,12 +123,13 @@ class PostgresApplier:
             table = changes.table
             if changes.deletes:
                 self._delete(cur, changes)
-            written = self._upserter.bring(
+            written = self._sessions.working.upserter.bring(
                 cur,
                 table,
                 changes.upserts,
                 guarded=batch.guarded,
                 pending=table.name in self._tenure.letters,
+                staged=table in staged,
             )
             if batch.step is not None:
                 sent = sum(each.rows for each in changes.upserts)
@@ -173,7 +175,7 @@ class PostgresApplier:
 
     def _bringing(self, cur: Cursor[TupleRow], table: Table, batch: Batch) -> Bring:
         def bring(rows: EncodedBatch) -> None:
-            self._upserter.bring(
+            self._sessions.working.upserter.bring(
                 cur,
                 table,
                 [rows],
