@@ -12,10 +12,10 @@ from typing import Self
 from cwarp_core import ChangeEvent, Reject
 
 from ..config import SchemaSettings
-from ..errors import RowsRefused, StructureChanged
 from ..model import ClusterTime, Position
-from ..protocols import Applier, Prepares
+from ..protocols import Prepares
 from .batcher import CollectionChanges, Pending
+from .commit import commit
 from .copy import Copy
 from .line import Line
 from .part import Part, Piece, pieces
@@ -326,7 +326,7 @@ class _Lane:
                     piece = self._piece
                 assert piece is not None
                 started = self._line.clock()
-                refused = self._commit(applier, piece)
+                refused = commit(self._line, applier, piece, wait=self._lanes.wait)
                 self._count(piece, refused)
                 with self._news:
                     self._piece = None
@@ -335,22 +335,6 @@ class _Lane:
                         self._committed = piece.part.position.cluster_time
                     self._lanes.committed(piece, self._line.clock() - started)
                     self._news.notify_all()
-
-    def _commit(self, applier: Applier, piece: Piece) -> Mapping[str, Sequence[Reject]]:
-        def attempt() -> Mapping[str, Sequence[Reject]]:
-            try:
-                return applier.commit(piece.batch)
-            except StructureChanged:
-                # A copy rewrote a key meanwhile, and these rows are of no use.
-                piece.encode(careful=piece.batch.careful)
-                raise
-            except RowsRefused:
-                if piece.batch.careful:
-                    raise
-                piece.encode(careful=True)
-                return attempt()
-
-        return self._line.retry(attempt, wait=self._lanes.wait)
 
     def _count(self, piece: Piece, refused: Mapping[str, Sequence[Reject]]) -> None:
         line = self._line

@@ -34,7 +34,7 @@ _PIECES = 5
 _SAMPLED_OF = 25
 
 #: Documents of a snapshot's first reply, and at most of a later one.
-_FIRST_BATCH = 500
+FIRST_BATCH = 500
 _MAX_BATCH = 5000
 
 #: Ids that one lookup command names, and their bytes: a command holds 16 MB.
@@ -148,13 +148,12 @@ def snapshot(
         "find": collection,
         "hint": _BY_ID,
         "sort": _BY_ID,
-        "batchSize": _FIRST_BATCH,
+        "batchSize": FIRST_BATCH,
         "readConcern": majority(after),
     }
 
     def batch(reply: Reply) -> int:
-        fitting = batch_bytes * len(reply) // max(reply.nbytes, 1)
-        return min(max(fitting, 1), _MAX_BATCH)
+        return fitting(reply, batch_bytes)
 
     bounds: dict[str, Any] = {}
     if chunk.lower is not None:
@@ -165,6 +164,12 @@ def snapshot(
         yield from replies(link, {**command, **bounds}, batch=batch)
     if chunk.lower is not None and chunk.upper is None:
         yield from replies(link, {**command, "filter": _by_key(_MAX_KEY)})
+
+
+def fitting(reply: Reply, batch_bytes: int) -> int:
+    """How many documents to ask for, when they are as large as those of a reply."""
+    documents = batch_bytes * len(reply) // max(reply.nbytes, 1)
+    return min(max(documents, 1), _MAX_BATCH)
 
 
 def lookup(
