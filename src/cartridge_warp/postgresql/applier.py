@@ -39,7 +39,8 @@ class PostgresApplier:
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
-        self._link = Link(settings, application_name("stream", tenure.schema))
+        name = application_name("stream", tenure.schema)
+        self._link = Link(settings, name, tenure.timeline)
         self._upserter = Upserter(tenure.meta)
 
     def commit(self, batch: Batch) -> Refused:

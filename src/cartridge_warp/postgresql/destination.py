@@ -20,7 +20,16 @@ from ..errors import (
     WarpError,
 )
 from ..killpoint import reached
-from ..metadata import chunks, layout, lease, letters, registry, runs, store
+from ..metadata import (
+    chunks,
+    history,
+    layout,
+    lease,
+    letters,
+    registry,
+    runs,
+    store,
+)
 from ..model import (
     Chunk,
     ChunkRange,
@@ -95,7 +104,9 @@ class PostgresDestination:
                 cur, meta, schema, self._instance.label, found.epoch
             )
             pending = letters.tables_with_pending(cur, meta, schema)
-        owned = Tenure(meta, schema, found.epoch, pending)
+            timeline = history.timeline(cur)
+        owned = Tenure(meta, schema, found.epoch, pending, timeline)
+        self._link.timeline = self._lease.timeline = timeline
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
         self._owned, self._run_id = owned, run_id
         return found.positions
