@@ -71,7 +71,8 @@ class PostgresCopier:
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
-        self._link = Link(settings, application_name("copy", tenure.schema))
+        name = application_name("copy", tenure.schema)
+        self._link = Link(settings, name, tenure.timeline)
         self._slot = tenure.take_slot()
         self._job: _Job | None = None
 

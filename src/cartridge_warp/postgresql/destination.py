@@ -22,6 +22,7 @@ from ..killpoint import reached
 from ..metadata import (
     batches,
     chunks,
+    history,
     layout,
     lease,
     letters,
@@ -111,7 +112,9 @@ class PostgresDestination:
             )
             pending = letters.tables_with_pending(cur, meta, schema)
             passes = batches.by_table(cur, meta, schema)
-        owned = Tenure(meta, schema, found.epoch, pending)
+            timeline = history.timeline(cur)
+        owned = Tenure(meta, schema, found.epoch, pending, timeline)
+        self._link.timeline = self._lease.timeline = timeline
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
         for table, (seq, _) in passes.items():
             owned.set_table(table, seq)
