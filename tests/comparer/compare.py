@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import psycopg
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from psycopg import sql
 from pymongo.collection import Collection
 
 from .bsonwalk import Item, walk
@@ -59,6 +60,21 @@ def compare(
     columns_mapping: a definition shaped as the registry's, for tables that are not in
     it. The two sides must be at rest. Of a large collection only the keys are kept.
     """
+    with connection.transaction():
+        # Its columns are the same to the end, whatever somebody is about to do.
+        name = sql.Identifier(schema, table)
+        lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name)
+        connection.execute(lock)
+        return _compared(collection, connection, schema, table, columns_mapping)
+
+
+def _compared(
+    collection: Collection[Any],
+    connection: psycopg.Connection[Any],
+    schema: str,
+    table: str,
+    columns_mapping: Mapping[str, Any] | None,
+) -> list[Difference]:
     if columns_mapping is None:
         definition = registered(connection, schema, table)
     else:
