@@ -30,7 +30,7 @@ def _mutant(suite: type, mutation: Mutation, _: str) -> type:
     @pytest.fixture(autouse=True)
     def mutated(self: Any, monkeypatch: pytest.MonkeyPatch, ends: None) -> None:
         # Who waits for an event that never comes need not wait for long.
-        monkeypatch.setattr("cartridge_warp.conformance.source.hooks._PATIENCE", 2)
+        monkeypatch.setattr("cartridge_warp.conformance.source.hooks._PATIENCE", 1)
         mutation(monkeypatch)
 
     return type(suite.__name__, (suite,), {"mutated": mutated})

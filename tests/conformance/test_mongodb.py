@@ -13,6 +13,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from cartridge_warp.conformance.source import (
+    BatchReads,
     HeadRoom,
     LostHistory,
     SourceSuite,
@@ -27,7 +28,7 @@ RAW: Any = bson.CodecOptions(document_class=RawBSONDocument)
 
 
 class TestMongoSource(
-    SourceSuite, Updates, Transactions, Structure, LostHistory, HeadRoom
+    SourceSuite, Updates, Transactions, Structure, LostHistory, HeadRoom, BatchReads
 ):
     settings: Mapping[str, Any] = MappingProxyType({})
 

@@ -1,10 +1,10 @@
-"""Our destination passes the suite that is shipped, on every PostgreSQL there is."""
+"""Our destination passes the suite that is shipped, on a real PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -14,12 +14,16 @@ from psycopg.rows import dict_row
 from cartridge_warp import embedded
 from cartridge_warp.config import DestinationSettings, SchemaSettings
 from cartridge_warp.conformance.destination import (
+    AuditedDeletes,
+    BatchMode,
     Connections,
     CountedLetters,
     DestinationSuite,
     Locks,
     RefusedRows,
     RewrittenKeys,
+    SoftDeletes,
+    WorksAhead,
 )
 from cartridge_warp.conformance.destination.hooks import Rows
 from cartridge_warp.model import Table
@@ -28,12 +32,20 @@ from fix_servers import fresh_database
 
 
 class TestPostgresDestination(
-    DestinationSuite, RefusedRows, RewrittenKeys, Locks, Connections, CountedLetters
+    DestinationSuite,
+    RefusedRows,
+    RewrittenKeys,
+    SoftDeletes,
+    AuditedDeletes,
+    BatchMode,
+    WorksAhead,
+    Locks,
+    Connections,
+    CountedLetters,
 ):
     @pytest.fixture
-    def place(self, each_postgres: embedded.PostgresServer) -> Iterator[None]:
-        with fresh_database(each_postgres) as self.uri:
-            yield
+    def place(self, postgres_uri: str) -> None:
+        self.uri = postgres_uri
 
     def connect(self) -> PostgresDestination:
         return PostgresDestination(
@@ -57,6 +69,15 @@ class TestPostgresDestination(
         query = sql.SQL("ALTER TABLE {} ADD CHECK (note <> {})")
         self.execute(query.format(_name(table), sql.Literal(note)))
 
+    def audited(self, table: Table) -> Sequence[Mapping[str, Any]]:
+        with psycopg.connect(self.uri) as connection:
+            rows = connection.execute(
+                "SELECT last_row FROM cartridge_warp_metadata.deletion_audit"
+                " WHERE table_name = %s",
+                (table.name,),
+            ).fetchall()
+        return [row for (row,) in rows]
+
     @contextmanager
     def locked(self, table: Table) -> Iterator[None]:
         query = sql.SQL("SELECT count(*) FROM {}").format(_name(table))
@@ -74,6 +95,16 @@ class TestPostgresDestination(
     def execute(self, query: sql.Composed | LiteralString) -> None:
         with psycopg.connect(self.uri) as connection:
             connection.execute(query)
+
+
+@pytest.mark.slow
+class TestEachPostgresDestination(TestPostgresDestination):
+    """The same on every PostgreSQL that this machine has."""
+
+    @pytest.fixture
+    def place(self, each_postgres: embedded.PostgresServer) -> Iterator[None]:
+        with fresh_database(each_postgres) as self.uri:
+            yield
 
 
 def _name(table: Table) -> sql.Identifier:

@@ -98,6 +98,7 @@ class SimulatedCopier:
         if chunk is None or self._table is None:
             raise Broken("a chunk is committed that was not begun")
         self._check_cut()
+        self._check_owner()
         self._check_claim(chunk)
         lost = there.lost("the chunk's COMMIT")
         if lost and there.gate.chance(0.5):
@@ -141,8 +142,10 @@ class SimulatedCopier:
         self._release()
         return rest
 
-    def _check_claim(self, chunk: StoredChunk) -> None:
+    def _check_owner(self) -> None:
         self._destination.check_owner()
+
+    def _check_claim(self, chunk: StoredChunk) -> None:
         if chunk.claim != self._claim or chunk.state != "copying":
             raise Fenced("the chunk has another owner")
 

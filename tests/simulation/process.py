@@ -36,7 +36,10 @@ _RESTART = 1.0
 
 def settings_of(launch: Launch, plan: Plan) -> SchemaSettings:
     """The schema's settings of one start."""
-    options = TableOptions(on_misfit="dead_letter" if plan.misfits else "rescue")
+    options = TableOptions(
+        on_misfit="dead_letter" if plan.misfits else "rescue",
+        deletion_strategy=launch.deletion,
+    )
 
     def table(name: str, lanes: int) -> TableSettings:
         return TableSettings(
@@ -150,6 +153,9 @@ class Process:
             )
             if not self._ended:
                 self.start(once=self.plan.once)
+                if self._ended:
+                    # It came while the life was being made.
+                    self.stop(0.0)
                 self.watch()
 
     def start(self, *, once: bool) -> None:

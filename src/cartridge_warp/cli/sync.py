@@ -43,7 +43,11 @@ log = logging.getLogger(__name__)
     metavar="A,B",
     help="Sync these collections alone; globs are allowed.",
 )
-@click.option("--once", is_flag=True, help="Copy, catch up to now, and end.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Copy, catch up to now (in batch mode: one pass), and end.",
+)
 @click.option("--config", "config_file", type=FILE, metavar="FILE", help="A YAML file.")
 @env_file_option
 @click.option(

@@ -1,6 +1,7 @@
 """What the process was told to do: ``load`` reads it, the structs hold it."""
 
 from .connector import options, secrets
+from .detection import zone
 from .load import load
 from .model import (
     DestinationSettings,
@@ -29,4 +30,5 @@ __all__ = [
     "options",
     "redact",
     "secrets",
+    "zone",
 ]

@@ -6,6 +6,16 @@ from typing import Final
 
 from msgspec.structs import asdict, fields
 
+from cartridge_warp.model import (
+    DELETED_AT,
+    DOCUMENT,
+    OWN_COLUMNS,
+    RESERVED_PREFIX,
+    SYSTEM_COLUMNS,
+    TableOptions,
+)
+
+from . import detection
 from .check import Checked, Values, nearest, variable
 from .model import (
     MONGODB,
@@ -22,6 +32,10 @@ _SYSTEM_DATABASES: Final = frozenset({"admin", "config", "local"})
 #: "Naming Restrictions" in MongoDB's manual, for servers on any platform.
 _NOT_IN_DATABASE: Final = frozenset('/\\. "$\0*<>:|?')
 _MAX_NAME_BYTES: Final = 63
+#: Names that rows have for something else.
+_TAKEN_COLUMNS: Final = (OWN_COLUMNS | SYSTEM_COLUMNS | {DELETED_AT, DOCUMENT}) - {
+    TableOptions().soft_delete_column
+}
 
 #: What only its use can prove wrong: a URI's parts, a port that is taken, and all that
 #: is a connector's own.
@@ -36,14 +50,14 @@ USED_LATER: Final = (
     "monitoring.health.port",
 )
 
-#: The connector that a group's settings are made for, and those that any other takes.
+#: The connector that a group is made for, and the settings that no other looks at.
 _OWN: Final = {"source": MONGODB, "destination": POSTGRESQL}
-_ANYBODYS: Final = {
+_ALONE: Final = {
     "source": {
-        *("type", "connection_string", "database", "options"),
-        *("schema_sample_size", "max_document_depth"),
+        *("full_document", "read_preference", "connection_timeout"),
+        *("snapshot_batch_bytes", "change_batch_size"),
     },
-    "destination": {"type", "connection_string", "options"},
+    "destination": {"metadata_schema", "connection_timeout", "command_timeout"},
 }
 
 _PROMETHEUS: Final = asdict(PrometheusSettings())
@@ -61,7 +75,9 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
     _connectors(checked)
     _uris(checked)
     _ports(checked)
+    detection.check(checked)
     top = checked.values
+    _soft_column(checked, "destination", top.get("destination", {}))
     metadata = top.get("destination", {}).get("metadata_schema", _METADATA)
     _schema_name(checked, "destination.metadata_schema", metadata)
     configured = top.get("schemas", [])
@@ -95,7 +111,7 @@ def _connectors(checked: Checked) -> None:
                 checked.blame(f"{group}.options", f"{own} has none", "remove them")
             continue
         for name in values:
-            if name not in _ANYBODYS[group]:
+            if name in _ALONE[group]:
                 checked.blame(
                     f"{group}.{name}",
                     f"a setting of {own} alone",
@@ -196,6 +212,7 @@ def _listed(checked: Checked, schemas: list[Values], metadata: str) -> list[Valu
         else:
             _database_name(checked, f"{path}.name", name)
         complete.append({**schema, "database": own or name})
+        _soft_column(checked, path, schema)
         _tables(checked, path, schema.get("tables", []))
     return complete
 
@@ -220,6 +237,18 @@ def _tables(checked: Checked, path: str, tables: list[Values]) -> None:
         if name is not None and name in seen:
             checked.blame(f"{path}.tables[{at}].name", "a second table of this name")
         seen.add(name or "")
+        _soft_column(checked, f"{path}.tables[{at}]", table)
+
+
+def _soft_column(checked: Checked, path: str, group: Values) -> None:
+    """A column's name by PostgreSQL's rules, and none that rows have already."""
+    name, path = group.get("soft_delete_column", ""), f"{path}.soft_delete_column"
+    if len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
+        checked.blame(path, f"must have 1 to {_MAX_NAME_BYTES} bytes")
+    elif "\0" in name:
+        checked.blame(path, "must not hold a NUL")
+    elif name in _TAKEN_COLUMNS or name.startswith(RESERVED_PREFIX):
+        checked.blame(path, "a column that tables have for something else")
 
 
 def _database(checked: Checked, path: str, schema: str) -> str:

@@ -52,7 +52,7 @@ class Line:
         self.clock = self.runtime.clock
         self.structure = self.runtime.condition()
         self.letters = LetterLog(self.clock)
-        self.fatal: WarpError | None = None
+        self.fatal: Exception | None = None
         self._errors = errors or ErrorSettings()
         self._rng = rng or random.Random()
 

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from cwarp_core import ChangeEvent, Observation, key_encoding
 
 from ..config import SchemaSettings, TableSettings
-from ..errors import PreconditionError
+from ..errors import PreconditionError, StructureRefused
 from ..model import Chunk, ChunkRange, ClusterTime, Collection, Table, TableState
+from ..schema.evolve import soft_delete
 from ..schema.infer import infer_table, key_encoding_of
 from .line import Line
 from .progress import Counts, Phase
@@ -20,9 +21,9 @@ from .shape import Shape
 
 log = logging.getLogger(__name__)
 
-#: Kinds that no change stream covers, and why.
+#: Kinds that no change stream covers, and why. Batch mode reads them.
 UNSUPPORTED = {
-    "view": "a view has no documents of its own to follow; sync its collection",
+    "view": "a view has no documents of its own to follow",
     "timeseries": "MongoDB has no change stream for time-series collections",
 }
 
@@ -33,21 +34,26 @@ def refuse_unsupported(schema: SchemaSettings, listed: Iterable[Collection]) -> 
     asked = {*schema.table_whitelist, *schema.global_table_whitelist}
     for each in listed:
         reason = UNSUPPORTED.get(each.kind)
-        if reason is not None and each.name in asked and schema.selects(each.name):
+        if reason is not None and each.name in asked and schema.streams(each.name):
             raise PreconditionError(
-                f"{schema.database}.{each.name} cannot be synced: {reason}",
-                hint="leave it out of --tables, or of the whitelist in the file",
+                f"{schema.database}.{each.name} cannot be streamed: {reason}",
+                hint=f"read it in batch mode: set mode: batch for the table "
+                f"{each.name}, or leave it out of --tables and of the whitelist",
             )
 
 
 class Tables:
-    """The synced tables by collection. Any thread, once they are prepared."""
+    """The synced tables by collection. Any thread, once they are prepared.
+
+    states: what the destination had at the start.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._making = line.runtime.condition()
         self._shapes: dict[str, Shape] = {}
         self._names: set[str] = set()
+        self.states: Mapping[str, TableState] = {}
 
     def get(self, collection: str) -> Shape | None:
         return self._shapes.get(collection)
@@ -55,7 +61,7 @@ class Tables:
     def prepare(
         self, position_time: ClusterTime
     ) -> list[tuple[Shape, Sequence[Chunk]]]:
-        """Find or make the table of every selected collection.
+        """Find or make the table of every collection that is streamed.
 
         Returns those whose copy is not complete, or has read what the position has not
         passed. A collection without documents gets none yet: its key's type is not
@@ -66,26 +72,25 @@ class Tables:
             state.table.collection: state
             for state in line.retry(line.destination.tables)
         }
+        self.states = states
         self._names = {state.table.name for state in states.values()}
+        self._check_modes(states)
         self._check_left(states)
         # Whoever owned the schema before has read nothing newer than this.
         newest = line.retry(line.source.newest_time) if states else 0
         listed = [
             each
             for each in line.retry(line.source.discover)
-            if line.schema.selects(each.name) and self._can_follow(each)
+            if line.schema.streams(each.name) and self._can_follow(each)
         ]
         sizes = {each.name: each.documents for each in listed}
         # A table whose collection is gone stays, and follows it if it comes back.
-        kept = [name for name in states if line.schema.selects(name)]
+        kept = [name for name in states if line.schema.streams(name)]
         copied = []
         for name in dict.fromkeys([*sizes, *kept]):
             state = states.get(name)
             if state is not None:
-                shape = self._add(self._as_set(state.table), newest)
-                if state.pending_letters:
-                    waiting = partial(line.destination.waiting_keys, state.table)
-                    shape.make_up(line.retry(waiting))
+                shape = self.known(state, newest)
             elif (made := self._create(name)) is not None:
                 shape = made
             else:
@@ -94,7 +99,7 @@ class Tables:
             if state is not None and state.planned:
                 chunks: Sequence[Chunk] = state.chunks
             else:
-                chunks = self._plan(shape, self._chunks(name))
+                chunks = self.plan(shape, self._chunks(name))
             phase = _phase(chunks, position_time)
             if phase is not Phase.STREAMING:
                 copied.append((shape, chunks))
@@ -115,18 +120,39 @@ class Tables:
             )
         return copied
 
+    def known(self, state: TableState, read_until: ClusterTime = 0) -> Shape:
+        """A table that an earlier run made. read_until: as ``Shape`` has it."""
+        line = self._line
+        table = self._able_to_delete(self._as_set(state.table))
+        shape = self._add(table, read_until)
+        if state.pending_letters:
+            waiting = partial(line.destination.waiting_keys, state.table)
+            shape.make_up(line.retry(waiting))
+        return shape
+
+    def create(self, collection: str) -> Shape | None:
+        """Make the table of a collection that has none; None without a document."""
+        with self._making:
+            return self._create(collection)
+
+    def plan(self, shape: Shape, ranges: Sequence[ChunkRange]) -> Sequence[Chunk]:
+        """Store the chunks of a table's first copy, once."""
+        line = self._line
+        with line.structure:
+            return line.retry(lambda: line.destination.plan(shape.table, ranges))
+
     def renamed(self, collection: str) -> tuple[Shape, Sequence[Chunk]] | None:
         """A collection got this name, documents and all: its table, ready to be copied.
 
         None when it has one already, is not selected, or is empty or gone by now.
         """
         with self._making:
-            if collection in self._shapes or not self._line.schema.selects(collection):
+            if collection in self._shapes or not self._line.schema.streams(collection):
                 return None
             shape = self._create(collection)
             if shape is None:
                 return None
-            return shape, self._plan(shape, self._chunks(collection))
+            return shape, self.plan(shape, self._chunks(collection))
 
     def found(self, collection: str, events: Iterable[ChangeEvent]) -> Shape | None:
         """The table of a collection; made, when it is first met in the stream.
@@ -148,7 +174,7 @@ class Tables:
             keys=[each.key for each in events if each.key],
         )
         if shape is not None:
-            self._plan(shape, [])
+            self.plan(shape, [])
             self._line.progress.table(
                 collection, Phase.STREAMING, table=shape.table.name
             )
@@ -158,9 +184,37 @@ class Tables:
         reason = UNSUPPORTED.get(collection.kind)
         if reason is None:
             return True
-        log.warning("not synced: %s", reason, extra={"collection": collection.name})
+        log.warning(
+            "not synced: %s",
+            reason,
+            extra={
+                "collection": collection.name,
+                "hint": "to read it pass by pass, set mode: batch for the table",
+            },
+        )
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
         return False
+
+    def _check_modes(self, states: Mapping[str, TableState]) -> None:
+        """Neither the stream nor passes know what a table has from the other.
+
+        Raises PreconditionError for one that is to go over.
+        """
+        schema = self._line.schema
+        for name, state in states.items():
+            streamed = state.planned and state.batch is None
+            if streamed and schema.batches(name):
+                before, now = "streamed", "batch"
+            elif state.batch is not None and schema.streams(name):
+                before, now = "read in batch mode", "stream"
+            else:
+                continue
+            raise PreconditionError(
+                f"{schema.name}.{state.table.name} was {before} so far, and mode "
+                f"{now} does not know which changes it has",
+                hint='let it be copied again ("Copy one table again" in '
+                "docs/troubleshooting.md), or leave its mode as it was",
+            )
 
     def _check_left(self, states: Mapping[str, TableState]) -> None:
         """A table that a run did not follow lacks that run's changes, for ever.
@@ -180,7 +234,8 @@ class Tables:
         leaves = [
             state.table
             for name, state in states.items()
-            if not state.left and not line.schema.selects(name)
+            # A table of batch mode goes on at its marker, whenever that is.
+            if not state.left and state.batch is None and not line.schema.selects(name)
         ]
         if leaves:
             line.retry(lambda: line.destination.leave(leaves))
@@ -193,7 +248,12 @@ class Tables:
     def _as_set(self, table: Table) -> Table:
         """A table made by an earlier run, with the settings that need no structure."""
         wanted = self._line.schema.table(table.collection).options
-        options = replace(table.options, on_misfit=wanted.on_misfit)
+        options = replace(
+            table.options,
+            on_misfit=wanted.on_misfit,
+            deletion_strategy=wanted.deletion_strategy,
+            soft_delete_column=table.deleted_column or wanted.soft_delete_column,
+        )
         kept = [
             name
             for name in options.__struct_fields__
@@ -210,6 +270,37 @@ class Tables:
                 },
             )
         return replace(table, options=options)
+
+    def _able_to_delete(self, table: Table) -> Table:
+        """The table, changed where its deletion strategy asks for columns.
+
+        Waits while it is locked. Raises PreconditionError when a name is taken.
+        """
+        line, changes = self._line, soft_delete(table)
+        if not changes:
+            return table
+        name = changes[0].column.name
+        where = f"{table.schema}.{table.name}"
+        if any(column.name == name for column in table.columns):
+            raise PreconditionError(
+                f"the column {name} of {where} holds a field of the documents, and "
+                "soft deletes cannot use it",
+                hint="set soft_delete_column to another name",
+            )
+        try:
+            with line.structure:
+                newest = line.retry(lambda: line.destination.evolve(table, changes))
+        except StructureRefused as error:
+            raise PreconditionError(
+                f"{where} cannot have the columns {name} and deleted_at for soft "
+                f"deletes: {error}",
+                hint="mend that, or set soft_delete_column to another name",
+            ) from error
+        log.info(
+            "structure changed",
+            extra={"table": newest.name, "version": newest.version, "columns": [name]},
+        )
+        return newest
 
     def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
         shape = self._shapes[table.collection] = Shape(self._line, table, known)
@@ -268,11 +359,6 @@ class Tables:
 
     def _chunks(self, collection: str) -> list[ChunkRange]:
         return self._line.retry(lambda: self._line.source.plan_chunks(collection))
-
-    def _plan(self, shape: Shape, ranges: Sequence[ChunkRange]) -> Sequence[Chunk]:
-        line = self._line
-        with line.structure:
-            return line.retry(lambda: line.destination.plan(shape.table, ranges))
 
 
 def _phase(chunks: Sequence[Chunk], position_time: ClusterTime) -> Phase:

@@ -215,6 +215,7 @@ class Ledger(Struct):
     def hold(self, epoch: int, table: Table) -> Entry:
         """The table, for rows that were encoded for ``table``."""
         self.check(epoch)
+        _check_strategy(table)
         entry = self.entry(table)
         if entry.table.key != table.key:
             raise StructureChanged(f"the key of {table.name} is another now")
@@ -223,6 +224,7 @@ class Ledger(Struct):
     def ensure(self, epoch: int, table: Table) -> bool:
         """Is the table to be created?"""
         self.check(epoch)
+        _check_strategy(table)
         known = self.tables.setdefault(table.name, Entry(table)).table
         if known.collection != table.collection:
             raise PreconditionError(
@@ -236,10 +238,11 @@ class Ledger(Struct):
     ) -> tuple[Table, bool]:
         """The next version, and whether it is to be made, which it may be already."""
         self.check(epoch)
+        _check_strategy(table)
         entry, after = self.entry(table), evolve.apply(table, changes)
-        if _structure(entry.table) == _structure(after):
+        if evolve.same_structure(entry.table, after):
             return after, False
-        if _structure(entry.table) != _structure(table):
+        if not evolve.same_structure(entry.table, table):
             raise DestinationError(
                 f"{table.name} is not at version {table.version} of its structure",
                 hint="start again: the stored structure is read then",
@@ -329,10 +332,15 @@ class Ledger(Struct):
         return {key_encoding(each) for each in elements if each is not None}
 
 
+def _check_strategy(table: Table) -> None:
+    """A ledger's rows are removed, not marked: marks would be columns of the store."""
+    strategy = table.options.deletion_strategy
+    if strategy != "hard":
+        raise PreconditionError(
+            f"{table.name}: this destination has no deletion_strategy {strategy}",
+            hint="set deletion_strategy: hard",
+        )
+
+
 def _set_pending(held: Held) -> None:
     held.chunk, held.copier = replace(held.chunk, state="pending"), ""
-
-
-def _structure(table: Table) -> Table:
-    """A table without the settings that may change from run to run."""
-    return replace(table, options=replace(table.options, on_misfit="rescue"))

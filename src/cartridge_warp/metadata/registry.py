@@ -11,7 +11,7 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ..model import SchemaChange, Table, TableState
-from . import chunks, letters
+from . import batches, chunks, letters
 from .store import query
 
 
@@ -123,6 +123,7 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
     rows = cur.fetchall()
     stored = chunks.by_table(cur, meta, schema)
     pending = letters.count_pending(cur, meta, schema)
+    passes = batches.by_table(cur, meta, schema)
     return [
         TableState(
             msgspec.json.decode(definition, type=Table),
@@ -130,6 +131,7 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
             stored.get(name, ()),
             pending.get(name, 0),
             left,
+            passes[name][1] if name in passes else None,
         )
         for name, definition, planned, left in rows
     ]

@@ -1,11 +1,11 @@
--- Layout 2 of the metadata; every name is qualified by the metadata schema. What
+-- Layout 3 of the metadata; every name is qualified by the metadata schema. What
 -- changes here changes in a step file too: step_N.sql leads from layout N - 1 to N.
 
 CREATE TABLE {meta}.layout (
     version integer NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO {meta}.layout (version) VALUES (2);
+INSERT INTO {meta}.layout (version) VALUES (3);
 
 -- Who works on a schema, and when it last gave a sign of life; without one it was given
 -- up. It decides who waits. What makes it safe is the epoch in sync_markers.
@@ -34,6 +34,29 @@ CREATE TABLE {meta}.sync_markers (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (schema_name, lane)
+);
+
+-- How far the passes over a table of batch mode are. value: the last document's, of
+-- column_name, as the one field of a BSON document; value_time: what it stands for, in
+-- milliseconds since 1970; last_key: that document's _id. passes: those that ended;
+-- began_at, ended_at: of the last of them; due_at: when the next one begins. unread:
+-- documents whose column holds no time.
+CREATE TABLE {meta}.batch_markers (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    seq bigint NOT NULL DEFAULT 0,
+    column_name text NOT NULL,
+    value bytea,
+    last_key bytea,
+    value_time bigint,
+    passes bigint NOT NULL DEFAULT 0,
+    began_at timestamptz,
+    ended_at timestamptz,
+    due_at timestamptz,
+    unread bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema_name, table_name)
 );
 
 -- The ranges of _id a table is first copied by. Bounds: lower inside, upper outside.
@@ -147,3 +170,18 @@ CREATE INDEX dead_letter_queue_pending
     ON {meta}.dead_letter_queue (schema_name, table_name, md5(key))
     WHERE state = 'pending';
 REVOKE ALL ON {meta}.dead_letter_queue FROM PUBLIC;
+
+-- The rows of deleted documents as they were, where the deletion strategy is "both".
+-- key: canonical text, as in the dead letter queue.  cluster_time: of the delete.
+CREATE TABLE {meta}.deletion_audit (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    key text NOT NULL,
+    last_row jsonb NOT NULL,
+    cluster_time numeric(20),
+    deleted_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX deletion_audit_by_key
+    ON {meta}.deletion_audit (schema_name, table_name, md5(key));
+REVOKE ALL ON {meta}.deletion_audit FROM PUBLIC;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -16,7 +17,7 @@ from ..killpoint import reached
 from ..metadata import chunks, letters, registry, runs, store
 from ..metadata.letters import Letter
 from ..model import Chunk, ClusterTime, Table
-from . import merge
+from . import deletes, merge
 from .careful import Part, bring_in, check_at_once
 from .connection import (
     CommitUnknown,
@@ -70,7 +71,8 @@ class PostgresCopier:
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
-        self._link = Link(settings, application_name("copy", tenure.schema))
+        name = application_name("copy", tenure.schema)
+        self._link = Link(settings, name, tenure.timeline)
         self._slot = tenure.take_slot()
         self._claimed: Chunk | None = None
         self._job: _Job | None = None
@@ -129,11 +131,8 @@ class PostgresCopier:
         def bring(rows: EncodedBatch) -> None:
             copy_in(cur, into, rows.payload)
 
-        def delete(table: Table, keys: Sequence[str]) -> None:
-            cur.execute(merge.delete(table), (list(keys),))
-
         part = Part(cur, job.table, batch, bring)
-        [refused] = bring_in(cur, [part], [], delete)
+        [refused] = bring_in(cur, [part], [], partial(deletes.outdate, cur))
         return refused
 
     def commit(

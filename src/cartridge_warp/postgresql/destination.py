@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from msgspec.structs import replace
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
@@ -20,10 +19,24 @@ from ..errors import (
     WarpError,
 )
 from ..killpoint import reached
-from ..metadata import chunks, layout, lease, letters, registry, runs, store
+from ..metadata import (
+    batches,
+    chunks,
+    history,
+    layout,
+    lease,
+    letters,
+    registry,
+    runs,
+    store,
+)
 from ..model import (
+    Absent,
+    BatchMarker,
+    BatchState,
     Chunk,
     ChunkRange,
+    Keys,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -32,7 +45,7 @@ from ..model import (
 )
 from ..rows import encoder_of
 from ..schema import evolve
-from . import ddl, preflight, structure
+from . import absent, ddl, preflight, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
@@ -83,7 +96,10 @@ class PostgresDestination:
             layout.create_schema(cur, schema)
             lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
             found = store.take_ownership(cur, meta, schema, self._database, identity)
-            if not found.positions and registry.tables(cur, meta, schema):
+            if not found.positions and any(
+                each.planned and each.batch is None
+                for each in registry.tables(cur, meta, schema)
+            ):
                 raise PreconditionError(
                     f"schema {schema} has tables of an earlier copy and no position",
                     hint="their changes since cannot be known: forget the schema as "
@@ -95,8 +111,13 @@ class PostgresDestination:
                 cur, meta, schema, self._instance.label, found.epoch
             )
             pending = letters.tables_with_pending(cur, meta, schema)
-        owned = Tenure(meta, schema, found.epoch, pending)
+            passes = batches.by_table(cur, meta, schema)
+            timeline = history.timeline(cur)
+        owned = Tenure(meta, schema, found.epoch, pending, timeline)
+        self._link.timeline = self._lease.timeline = timeline
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
+        for table, (seq, _) in passes.items():
+            owned.set_table(table, seq)
         self._owned, self._run_id = owned, run_id
         return found.positions
 
@@ -148,6 +169,8 @@ class PostgresDestination:
 
     def tables(self) -> list[TableState]:
         with self._link.transaction() as cur:
+            # Whoever asks before ``open`` may have metadata of an older version.
+            layout.ensure(cur, self._meta)
             states = registry.tables(cur, self._meta, self._schema)
             structure.check_present(cur, self._schema, [each.table for each in states])
             return states
@@ -185,9 +208,9 @@ class PostgresDestination:
             lock_ms=_DDL_LOCK_MS, statement_ms=0 if rewrites else None
         ) as cur:
             known = registry.newest(cur, self._meta, table.schema, table.name)
-            if known is not None and _structure(known) == _structure(after):
+            if known is not None and evolve.same_structure(known, after):
                 return after
-            if known is None or _structure(known) != _structure(table):
+            if known is None or not evolve.same_structure(known, table):
                 # A newer owner may have changed it, and says more.
                 self._check_owner(cur)
                 raise DestinationError(
@@ -221,6 +244,28 @@ class PostgresDestination:
             elif registry.newest(cur, meta, schema, name) is None:
                 raise DestinationError(f"{schema}.{name} has not been created")
             return list(chunks.by_table(cur, meta, schema).get(name, ()))
+
+    # --- batch mode -------------------------------------------------------------
+
+    def enroll(
+        self, table: Table, column: str, marker: BatchMarker | None
+    ) -> BatchState:
+        meta, schema, name = self._meta, table.schema, table.name
+        with self._link.transaction() as cur:
+            self._check_owner(cur)
+            batches.enroll(cur, meta, schema, name, column, marker)
+            seq, state = batches.by_table(cur, meta, schema)[name]
+        self._tenure.set_table(name, seq)
+        return state
+
+    def absent(self, table: Table, present: Iterable[Keys]) -> Absent:
+        own, link = self._tenure, self._link_aside()
+        try:
+            with link.transaction(statement_ms=0) as cur:
+                pending = table.name in own.letters
+                return absent.find(cur, own.meta, table, present, pending=pending)
+        finally:
+            link.drop()
 
     # --- data -------------------------------------------------------------------
 
@@ -286,11 +331,6 @@ class PostgresDestination:
                 lease.release(cur, own.meta, own.schema, own.epoch)
         except WarpError:
             self._link.drop()
-
-
-def _structure(table: Table) -> Table:
-    """A table without the settings that may change from run to run."""
-    return replace(table, options=replace(table.options, on_misfit="rescue"))
 
 
 def _check_free(cur: Cursor[TupleRow], table: Table) -> None:

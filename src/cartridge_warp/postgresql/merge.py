@@ -14,7 +14,7 @@ from typing import ParamSpec, cast
 from psycopg import sql
 
 from ..metadata.store import beside_parameters
-from ..model import Table
+from ..model import DELETED_AT, Table
 from . import keys
 from .ddl import (
     KEY,
@@ -22,6 +22,7 @@ from .ddl import (
     SYNCED_AT,
     cell_definitions,
     cells,
+    collated_key_type,
     key_type,
     name,
     table_name,
@@ -145,6 +146,13 @@ def _conflict(table: Table, *, guarded: bool) -> sql.Composed:
     ]
     if table.options.synced_at:
         assignments.append(sql.SQL("{} = now()").format(name(SYNCED_AT)))
+    if table.deleted_column:
+        # There is a document again.
+        assignments.append(
+            sql.SQL("{} = false, {} = NULL").format(
+                name(table.deleted_column), name(DELETED_AT)
+            )
+        )
     text = sql.SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(
         name(KEY), sql.SQL(", ").join(assignments)
     )
@@ -152,7 +160,7 @@ def _conflict(table: Table, *, guarded: bool) -> sql.Composed:
 
 
 def _unless_equal(table: Table) -> sql.Composed:
-    """Leave a row alone that has these cells byte for byte.
+    """Leave a row alone that has these cells byte for byte, and is not marked.
 
     By the operator that compares the images of records: for ``=``, 1 and 1.0 inside
     jsonb, 1.0 and 1.00, and 0 and -0 are equal, and json has none.
@@ -164,9 +172,12 @@ def _unless_equal(table: Table) -> sql.Composed:
         )
         for row in ("t", "excluded")
     )
-    return sql.SQL(
+    text = sql.SQL(
         " WHERE ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record"
     ).format(stored, given)
+    if table.deleted_column:
+        text += sql.SQL(" OR t.{}").format(name(table.deleted_column))
+    return text
 
 
 @_kept
@@ -186,6 +197,50 @@ def delete(table: Table) -> sql.Composed:
 
 
 @_kept
+def mark_deleted(table: Table) -> sql.Composed:
+    """Mark rows as deleted, by key texts as ``delete``. The first mark stays."""
+    deleted = beside_parameters(name(table.deleted_column))
+    marks = [
+        sql.SQL("{} = true").format(deleted),
+        sql.SQL("{} = now()").format(name(DELETED_AT)),
+    ]
+    if table.options.synced_at:
+        marks.append(sql.SQL("{} = now()").format(name(SYNCED_AT)))
+    return sql.SQL(
+        "UPDATE {} SET {} WHERE {} = ANY(%s::text[]::{}[]) AND NOT {}"
+    ).format(
+        beside_parameters(table_name(table)),
+        sql.SQL(", ").join(marks),
+        name(KEY),
+        sql.SQL(key_type(table)),
+        deleted,
+    )
+
+
+@_kept
+def delete_audited(table: Table, meta: str) -> sql.Composed:
+    """As ``delete``, and keep each row as it was in ``deletion_audit``.
+
+    Parameters by name: ``keys``, ``times`` of their deletes, ``schema``, ``table``.
+    """
+    return sql.SQL(
+        "WITH gone AS (DELETE FROM {table} AS t"
+        " WHERE {key} = ANY(%(keys)s::text[]::{kind}[])"
+        " RETURNING {key} AS key, to_jsonb(t.*) AS last_row)"
+        " INSERT INTO {audit} (schema_name, table_name, key, last_row, cluster_time)"
+        " SELECT %(schema)s, %(table)s, {canonical}, g.last_row, d.time FROM gone AS g"
+        " LEFT JOIN unnest(%(keys)s::text[]::{kind}[], %(times)s::numeric[])"
+        " AS d (key, time) ON d.key = g.key"
+    ).format(
+        table=beside_parameters(table_name(table)),
+        key=name(KEY),
+        kind=sql.SQL(key_type(table)),
+        audit=beside_parameters(sql.Identifier(meta, "deletion_audit")),
+        canonical=keys.canonical(table.key, sql.SQL("g.key")),
+    )
+
+
+@_kept
 def staged_keys(table: Table) -> sql.Composed:
     """The canonical texts of the staged rows' keys."""
     return sql.SQL("SELECT {} FROM {}").format(
@@ -198,6 +253,53 @@ def given_keys(table: Table) -> sql.Composed:
     """The canonical texts of key texts: one parameter, an array of text."""
     return sql.SQL("SELECT {} FROM unnest(%s::text[]::{}[]) AS k").format(
         keys.canonical(table.key, sql.SQL("k")), sql.SQL(key_type(table))
+    )
+
+
+_PRESENT = sql.Identifier("pg_temp", "cwarp_present")
+
+
+def create_present(table: Table) -> sql.Composed:
+    """Make a temporary table of keys, which is gone at the end of the transaction."""
+    return sql.SQL("CREATE TEMPORARY TABLE {} (k {}) ON COMMIT DROP").format(
+        _PRESENT, collated_key_type(table)
+    )
+
+
+@_kept
+def add_present(table: Table) -> sql.Composed:
+    """Put keys into it: one parameter, an array of text."""
+    return sql.SQL("INSERT INTO {} SELECT unnest(%s::text[]::{}[])").format(
+        _PRESENT, sql.SQL(key_type(table))
+    )
+
+
+@_kept
+def absent_keys(table: Table) -> sql.Composed:
+    """Key texts of rows whose keys are not in it: one parameter, how many at most.
+
+    Rows that are marked as deleted are left out.
+    """
+    unmarked: sql.Composable = sql.SQL("")
+    if table.deleted_column:
+        marked = beside_parameters(name("t", table.deleted_column))
+        unmarked = sql.SQL(" AND NOT {}").format(marked)
+    return sql.SQL(
+        "SELECT t.{key}::text FROM {table} AS t WHERE NOT EXISTS"
+        " (SELECT 1 FROM {present} AS p WHERE p.k = t.{key}){unmarked} LIMIT %s"
+    ).format(
+        key=name(KEY),
+        table=beside_parameters(table_name(table)),
+        present=_PRESENT,
+        unmarked=unmarked,
+    )
+
+
+@_kept
+def present_keys(table: Table) -> sql.Composed:
+    """The canonical texts of the keys in it."""
+    return sql.SQL("SELECT {} FROM {} AS p").format(
+        keys.canonical(table.key, sql.SQL("p.k")), _PRESENT
     )
 
 

@@ -7,20 +7,26 @@ is a class of its own, to be named beside it:
 
 from .batches import Batches
 from .chunks import Chunks
+from .deletions import AuditedDeletes, SoftDeletes
 from .hooks import DestinationHooks
 from .letters import Letters
 from .ownership import Ownership
+from .passes import BatchMode, WorksAhead
 from .powers import Connections, CountedLetters, Locks, RefusedRows, RewrittenKeys
 from .structure import Structure
 from .values import Values
 
 __all__ = [
+    "AuditedDeletes",
+    "BatchMode",
     "Connections",
     "CountedLetters",
     "DestinationSuite",
     "Locks",
     "RefusedRows",
     "RewrittenKeys",
+    "SoftDeletes",
+    "WorksAhead",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ...errors import StructureRefused
+from ...errors import PreconditionError, StructureRefused
 from ...model import Column, SchemaChange, Table, TableOptions
 from ..documents import document
 from ..promise import Promise
@@ -92,6 +92,32 @@ class Structure(DestinationHooks):
             for cells in found.values():
                 promise.equal({n: cells[n] for n in _ODD}, fields)
             owner.close()
+
+    def test_a_deletion_strategy_is_there_or_refused(self) -> None:
+        promise = Promise(
+            "Destination.ensure",
+            "Raises PreconditionError for a deletion strategy that the destination has"
+            " not",
+        )
+        owner = self.owner(TABLE)
+        known = 1
+        for strategy in ("soft", "both"):
+            options = TableOptions(deletion_strategy=strategy)
+            table = replace(TABLE, name=strategy, options=options)
+            if strategy == "soft":
+                table = replace(table, deleted_column="is_deleted")
+            try:
+                owner.ensure(table)
+            except PreconditionError:
+                promise.equal(len(owner.tables()), known)
+                # A table whose settings are changed later is refused as well.
+                with promise.raises(PreconditionError):
+                    changed = replace(TABLE, options=options)
+                    self.apply(owner, 2, upserts(owner, changed, document("a")))
+                self.compare(promise, TABLE)
+            else:
+                known += 1
+                promise.equal(state_of(owner, table).table, table)
 
     # --- changes ----------------------------------------------------------------
 

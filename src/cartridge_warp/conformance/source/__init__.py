@@ -6,12 +6,14 @@ of its own, to be named beside it: ``class TestMine(SourceSuite, Updates): ...``
 
 from .copying import Copying
 from .hooks import SourceHooks
+from .increments import BatchReads
 from .life import Life
 from .powers import HeadRoom, LostHistory, Structure, Transactions, Updates
 from .stream import Stream
 from .times import Times
 
 __all__ = [
+    "BatchReads",
     "HeadRoom",
     "LostHistory",
     "SourceSuite",

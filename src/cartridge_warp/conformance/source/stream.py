@@ -104,13 +104,17 @@ class Stream(SourceHooks):
     def test_silence_is_a_reply_too(self) -> None:
         promise = Promise(
             "Changes.read",
-            "The next reply: change events, or none after about a second of silence.",
+            "The next reply: change events, or none after ``patience`` seconds of"
+            " silence.",
         )
         self.insert("c", [document(1)])
         source = self.source()
         reader = self.follow(source, source.position_now())
-        began = time.monotonic()
         reader.silence()
+        began = time.monotonic()
+        for patience in (0.05, 1.0):
+            found = len(reader.changes.read(patience))
+            promise.equal(found, 0)
         promise.kept(time.monotonic() - began < 10, "it took more than ten seconds")
 
     # --- order and places -------------------------------------------------------
