@@ -26,7 +26,11 @@ from .model import (
 
 
 class Changes(Protocol):
-    """An open change stream. One thread at a time."""
+    """An open change stream. One thread at a time.
+
+    The events of one source transaction come together, marked by the same
+    ``ChangeEvent.transaction``.
+    """
 
     def read(self, patience: float = 1.0) -> Reply:
         """The next reply: change events, or none after ``patience`` seconds of silence.
@@ -40,7 +44,8 @@ class Changes(Protocol):
         """The position a resume token of this stream stands for. Any thread, any time:
         it only decodes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Safe to call twice."""
 
 
 class Source(Protocol):
@@ -108,7 +113,8 @@ class Source(Protocol):
         One that is not found is left out, which does not prove that it was deleted.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End every connection. Safe to call twice."""
 
 
 @runtime_checkable
@@ -234,8 +240,9 @@ class Copier(Protocol):
         """Open the chunk's transaction. Rows go straight into the table.
 
         read_time: the chunk was read at it or later.  careful: as in ``Batch``.
-        From here to the end no structure change of the table passes. Raises
-        StructureChanged when the table's key is not that of ``table`` any more.
+        From here to the end no structure change of the table passes, or ``commit``
+        raises what ``begin`` would. Raises StructureChanged when the table's key is not
+        that of ``table`` any more.
         """
 
     def write(self, batch: EncodedBatch) -> Sequence[Reject]:
@@ -261,7 +268,8 @@ class Copier(Protocol):
     def abort(self) -> None:
         """Roll back and hand the chunk back as ``pending``. Safe to call twice."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """``abort``, and end the connection. Safe to call twice."""
 
 
 class Applier(Protocol):
@@ -275,10 +283,12 @@ class Applier(Protocol):
         the stored marker decides. Raises Fenced, StructureChanged (encode for the
         newest structure and call again), RowsRefused (nothing was applied; call again,
         careful), DestinationUnavailable (nothing was applied; the same call may be
-        repeated), DestinationError.
+        repeated), DestinationError, also for a position that is older than the stored
+        one.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the connection. Safe to call twice."""
 
 
 @runtime_checkable
@@ -329,7 +339,8 @@ class Destination(Protocol):
         Raises Fenced, DestinationError.
         """
 
-    def tables(self) -> list[TableState]: ...
+    def tables(self) -> list[TableState]:
+        """Every table of the schema, in its newest version, its chunks in order."""
 
     def ensure(self, table: Table) -> None:
         """Create the table and version 1 of its registry entry, in one transaction."""
@@ -339,7 +350,8 @@ class Destination(Protocol):
 
         Raises LockTimeout when the table stays locked, StructureRefused when
         something outside forbids it; nothing has changed then. Once the key is
-        rewritten, dead letters of ids that it can hold now are rows again.
+        rewritten, dead letters of ids that it can hold now are rows again. The same
+        call again, after its answer was lost, changes nothing.
         """
 
     def leave(self, tables: Sequence[Table]) -> None:
@@ -355,9 +367,11 @@ class Destination(Protocol):
     def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
         """keep: its batches carry the rows' documents, as ``careful`` needs them."""
 
-    def copier(self) -> Copier: ...
+    def copier(self) -> Copier:
+        """One more connection that copies chunks, beside any others."""
 
-    def applier(self) -> Applier: ...
+    def applier(self) -> Applier:
+        """One more connection that applies batches, beside any others."""
 
     def failed(self, error: Exception, table: Table | None = None) -> None:
         """Keep why this run ends, or a table's copy, for whoever looks. Raises nothing.
@@ -366,4 +380,7 @@ class Destination(Protocol):
         """
 
     def close(self) -> None:
-        """Give up the ownership; a process that waits for it goes on at once."""
+        """Give up the ownership; a process that waits for it goes on at once.
+
+        Safe to call twice.
+        """

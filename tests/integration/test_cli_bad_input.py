@@ -67,6 +67,32 @@ def lone_mongod(directory: Path, *arguments: str) -> Iterator[int]:
 # --- what is wrong before any server is asked ---------------------------------------
 
 
+@pytest.mark.parametrize("verb", [["config", "validate"], ["sync", "--config"]])
+def test_a_connector_that_is_not_installed(tmp_path: Path, verb: list[str]) -> None:
+    file = tmp_path / "warp.yaml"
+    file.write_text(
+        "source: {connection_string: 'mongodb://127.0.0.1:1/shop', database: shop}\n"
+        "destination:\n  type: postgres\n  connection_string: postgresql://127.0.0.1:1/x"
+    )
+    assert_refused(
+        cwarp(*verb, str(file)),
+        2,
+        f"{file}:3 destination.type: no connector is called postgres",
+        "did you mean postgresql?",
+        "installed: ",
+    )
+
+
+def test_the_status_of_another_destination(tmp_path: Path) -> None:
+    file = tmp_path / "warp.yaml"
+    file.write_text(
+        "source: {connection_string: 'mongodb://127.0.0.1:1/shop', database: shop}\n"
+        "destination: {type: drain, connection_string: 'drain:///nowhere'}"
+    )
+    words = f"{file}:2 destination.type: cwarp status reads PostgreSQL"
+    assert_refused(cwarp("status", "--config", str(file)), 2, words, "is drain")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -324,10 +324,10 @@ def test_a_new_owner_finds_claimed_chunks_pending(postgres_uri: str) -> None:
         first.plan(TABLE, HALVES)
         copier = first.copier()
         claimed(copier)
-        copier.close()
         assert fetch(postgres_uri, CHUNKS)[0][2] == "copying"
     with opened(postgres_uri):
         assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+        copier.close()
 
 
 def test_a_chunk_that_another_has_by_now_is_not_committed(
@@ -373,3 +373,15 @@ def test_either_lock_keeps_a_former_owners_chunk_out(
             # What the two are there to prevent: a row of a chunk that is not done.
             assert len(orders(postgres_uri)) == (len(left_out) == 2)
             assert fetch(postgres_uri, CHUNKS)[0][2] == "pending"
+
+
+def test_a_claim_that_nothing_came_of_is_handed_back(
+    postgres_uri: str, destination: PostgresDestination
+) -> None:
+    copier = destination.copier()
+    claimed(copier)
+    copier.abort()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+    claimed(copier)
+    copier.close()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from cartridge_warp import logs
 from cartridge_warp.config import DestinationSettings
+from cartridge_warp.config.model import POSTGRESQL
 from cartridge_warp.config.uri import DESTINATION_SCHEMES
 from cartridge_warp.engine.progress import Phase
 from cartridge_warp.errors import (
@@ -69,6 +70,11 @@ def status(
     if config_file is not None:
         settings = load(config_file, {}, env_file)
         destination, places = settings.destination, settings.places
+        if destination.type != POSTGRESQL:
+            raise ConfigError(
+                f"{places['destination.type']}: cwarp status reads PostgreSQL, and "
+                f"this destination is {destination.type}"
+            )
     elif uri is not None:
         destination, places = _destination(uri), {_SETTING: "POSTGRES_URI"}
     else:

@@ -74,15 +74,18 @@ class PostgresCopier:
         name = application_name("copy", tenure.schema)
         self._link = Link(settings, name, tenure.timeline)
         self._slot = tenure.take_slot()
+        self._claimed: Chunk | None = None
         self._job: _Job | None = None
 
     def claim(self, table: Table) -> Chunk | None:
         own = self._tenure
         with self._link.transaction() as cur:
             store.check_owner(cur, own.meta, own.schema, own.epoch)
-            return chunks.claim(
+            found = chunks.claim(
                 cur, own.meta, own.schema, table.name, own.epoch, self._slot
             )
+        self._claimed = found
+        return found
 
     def begin(
         self,
@@ -153,21 +156,24 @@ class PostgresCopier:
         except CommitUnknown:
             self._settle(job)
         reached("commit_ok")
-        self._job = None
+        self._job = self._claimed = None
         self._tenure.journal.noted(lines)
         return rest
 
     def abort(self) -> None:
         job, self._job = self._job, None
-        if job is None:
+        claimed, self._claimed = self._claimed, None
+        if job is not None:
+            if job.copy is not None:
+                job.copy.cancel()
+            self._link.rollback()
+        chunk = claimed if job is None else job.chunk
+        if chunk is None:
             return
-        if job.copy is not None:
-            job.copy.cancel()
-        self._link.rollback()
         own = self._tenure
         try:
             with self._link.transaction() as cur:
-                chunks.hand_back(cur, own.meta, job.chunk, own.epoch, self._slot)
+                chunks.hand_back(cur, own.meta, chunk, own.epoch, self._slot)
         except DestinationUnavailable:
             # It stays ours under our slot: the next claim finds it.
             self._link.drop()

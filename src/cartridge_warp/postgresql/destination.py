@@ -43,13 +43,13 @@ from ..model import (
     Table,
     TableState,
 )
+from ..rows import encoder_of
 from ..schema import evolve
 from . import absent, ddl, preflight, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
 from .instance import Instance
-from .rowplan import encoder_of
 from .tenure import Tenure
 
 #: How long a structure change may keep readers of the table waiting.
