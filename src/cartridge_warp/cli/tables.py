@@ -25,14 +25,22 @@ Rates = Mapping[tuple[str, str], float]
 STYLES = {
     Phase.STANDBY: "yellow",
     Phase.COPYING: "cyan",
+    Phase.RESYNCING: "cyan",
     Phase.COPIED: "cyan",
     Phase.STREAMING: "green",
     Phase.DONE: "green",
     Phase.FAILED: "bold red",
     Phase.UNSUPPORTED: "yellow",
 }
+_COPYING = (Phase.COPYING, Phase.RESYNCING)
 # What a person watches comes first when the terminal is too short for all tables.
-_ORDER = {Phase.FAILED: 0, Phase.COPYING: 1, Phase.STARTING: 2, Phase.STREAMING: 3}
+_ORDER = {
+    Phase.FAILED: 0,
+    Phase.COPYING: 1,
+    Phase.RESYNCING: 1,
+    Phase.STARTING: 2,
+    Phase.STREAMING: 3,
+}
 _RIGHT = {"rows", "rate", "lag", "ETA", "dead letters", "copied", "upserted"} | {
     *("deleted", "rescued", "chunks")
 }
@@ -134,14 +142,14 @@ def _name(schema: SchemaView, table: TableView) -> str:
 
 
 def _rows(table: TableView) -> str:
-    if table.phase in (Phase.COPYING, Phase.STARTING) and table.expected:
-        return f"{table.counts.copied:,} / {table.expected:,}"
+    if table.phase in (*_COPYING, Phase.STARTING) and table.expected:
+        return f"{table.copied:,} / {table.expected:,}"
     return f"{table.counts.copied + table.counts.applied:,}"
 
 
 def _eta(table: TableView, rate: float | None) -> str:
-    left = table.expected - table.counts.copied
-    if table.phase is not Phase.COPYING or not rate or left <= 0:
+    left = table.expected - table.copied
+    if table.phase not in _COPYING or not rate or left <= 0:
         return ""
     return _seconds(left / rate)
 

@@ -24,9 +24,11 @@ from .written import Flow, Shape, WrittenSchema
 _FLOW: Final = set(Flow.__struct_fields__) - set(Shape.__struct_fields__)
 _OPTIONS: Final = set(TableOptions.__struct_fields__)
 #: Settings that cascade down to a table.
-_TABLE: Final = _OPTIONS | {"schema_sample_size", "max_parallel_streams"}
+_TABLE: Final = _OPTIONS | {"schema_sample_size", "max_parallel_streams", "on_drop"}
 #: Every setting that may stand at more than one level.
 CASCADING: Final = frozenset(_TABLE | _FLOW)
+#: Settings of the whole process that each schema acts on.
+_ABOVE: Final = {"global_table_whitelist", "global_table_blacklist", "on_history_lost"}
 #: Settings a schema has for itself alone.
 _OWN: Final = (
     set(WrittenSchema.__struct_fields__)
@@ -52,6 +54,7 @@ def resolve(
         "deletion_strategy": destination.deletion_strategy,
         "soft_delete_column": destination.soft_delete_column,
         "max_parallel_streams": top.get("global_max_parallel_streams", 1),
+        "on_history_lost": source.on_history_lost,
     }
     return Settings(
         mode="single" if mode == "single" else "multi",
@@ -70,7 +73,7 @@ def _schema(top: Values, schema: Values) -> SchemaSettings:
         "default_max_parallel_streams", above["max_parallel_streams"]
     )
     fields: dict[str, Any] = {
-        **_some(top, _FLOW | {"global_table_whitelist", "global_table_blacklist"}),
+        **_some(top, _FLOW | _ABOVE),
         **_some(schema, _FLOW | _OWN),
         "tables": tuple(_table(above, table) for table in schema.get("tables", ())),
         "defaults": _table(above, {"name": "*"}),

@@ -22,6 +22,7 @@ from .model import (
     HealthSettings,
     Misfit,
     MonitoringSettings,
+    OnDrop,
     Patterns,
     PrometheusSettings,
     SampleSize,
@@ -95,6 +96,7 @@ class WrittenTable(Shape, kw_only=True):
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
     max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     on_misfit: Misfit = "rescue"
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
@@ -146,6 +148,7 @@ class WrittenSchema(Flow, kw_only=True):
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
     default_max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     on_misfit: Misfit = "rescue"
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
@@ -185,6 +188,7 @@ class Written(Flow, kw_only=True):
         ),
     ] = ()
     global_max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
 
@@ -194,8 +198,7 @@ class Written(Flow, kw_only=True):
 LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
     {
         Written: frozenset(
-            "change_detection dry_run full_resync on_history_lost performance"
-            " schema_evolution".split()
+            "change_detection dry_run full_resync performance schema_evolution".split()
         ),
         SourceSettings: frozenset(
             "auth_source change_detection_column change_detection_strategy"

@@ -6,16 +6,19 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from ..errors import Owned, PreconditionError, WarpError
+from ..errors import HistoryLost, Owned, PreconditionError, WarpError
 from ..killpoint import reached
 from ..model import ClusterTime, Position
 from ..retry import Stopped
 from .copy import Copy
 from .heartbeat import Heartbeat
+from .history import told
 from .line import Line
+from .prepare import prepare, refuse_unsupported
 from .progress import Phase
+from .requests import Requests
 from .stream import Stream
-from .tables import Tables, refuse_unsupported
+from .tables import Tables
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -24,19 +27,33 @@ log = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
 
 
-def run(line: Line, *, once: bool) -> None:
+def run(line: Line, *, once: bool, anew: bool = False) -> None:
     """Sync one schema until it is stopped, or with ``once`` until it caught up.
 
     The position is stored before anything is read, and the stream begins there, beside
     the copy. With ``once`` the end is the source's time when the last copy was done:
-    the tables are then as the source was at that moment. Closes both ends. Raises
-    WarpError.
+    the tables are then as the source was at that moment. anew: the position is a new
+    one, and every table is resynced; so it is too when the history behind the position
+    is lost, where the settings say so. Closes both ends. Raises WarpError.
     """
     with contextlib.closing(line.source), contextlib.closing(line.destination):
+        backoff = line.backoff()
         try:
-            positions = _start(line)
-            with Heartbeat(line), Watch(line):
-                _sync(line, positions, once=once)
+            while True:
+                try:
+                    _attempt(line, once=once, anew=anew)
+                except HistoryLost as error:
+                    if line.schema.on_history_lost == "fail":
+                        raise told(line, error) from error
+                    log.warning("%s; every table is resynced", told(line, error))
+                    line.destination.failed(error)
+                    # Nothing of this attempt may write any more: the next one is
+                    # another owner.
+                    line, anew = line.renewed(), True
+                    if line.stop.wait(backoff.delay()):
+                        raise Stopped from error
+                else:
+                    break
             line.progress.phase(Phase.DONE)
         except Stopped:
             line.progress.phase(Phase.STOPPED)
@@ -47,7 +64,13 @@ def run(line: Line, *, once: bool) -> None:
             raise
 
 
-def _start(line: Line) -> list[Position]:
+def _attempt(line: Line, *, once: bool, anew: bool) -> None:
+    positions = _start(line, anew=anew)
+    with Heartbeat(line), Watch(line):
+        _sync(line, positions, once=once)
+
+
+def _start(line: Line, *, anew: bool) -> list[Position]:
     """Check both ends, own the schema and know where each lane goes on.
 
     A server that cannot be reached now is an error: whoever starts a sync wants to
@@ -67,6 +90,8 @@ def _start(line: Line) -> list[Position]:
             positions = [first] * line.schema.lanes
             destination.begin(first, line.schema.lanes)
             log.info("starting with a first copy")
+        elif anew:
+            positions = _restart(line)
         else:
             log.info("going on where the last run ended")
     except WarpError as error:
@@ -75,6 +100,22 @@ def _start(line: Line) -> list[Position]:
         raise PreconditionError(str(error), hint=error.hint) from error
     line.progress.moved(min(each.cluster_time for each in positions))
     return positions
+
+
+def _restart(line: Line) -> list[Position]:
+    """Begin at a new position, with the wish that every table be resynced.
+
+    Both are stored at once. What happened before is in what is read for the resyncs.
+    """
+    if line.resyncs is None:
+        raise PreconditionError(
+            "this destination cannot resync its tables",
+            hint="copy into an empty one",
+        )
+    place = line.source.position_now()
+    line.resyncs.restart(place, line.schema.lanes)
+    log.info("starting anew: every table is resynced")
+    return [place] * line.schema.lanes
 
 
 def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
@@ -103,13 +144,14 @@ def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
 def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
     tables, copy = Tables(line), Copy(line)
     try:
-        copied = tables.prepare(min(each.cluster_time for each in positions))
+        copied = prepare(line, tables, min(each.cluster_time for each in positions))
         line.progress.phase(Phase.STREAMING)
         copy.start(copied)
-        if len(positions) != line.schema.lanes:
-            positions = _levelled(line, tables, copy, positions)
-        end = _End(line, copy) if once else _never
-        Stream(line, tables, copy, positions, end).run()
+        with Requests(line, tables):
+            if len(positions) != line.schema.lanes:
+                positions = _levelled(line, tables, copy, positions)
+            end = _End(line, copy) if once else _never
+            Stream(line, tables, copy, positions, end).run()
     finally:
         line.stop.request()
         copy.join()
@@ -144,7 +186,10 @@ class _End:
         self._time: ClusterTime | None = None
 
     def __call__(self) -> ClusterTime | None:
-        if self._time is None and not self._copy.working:
+        if self._copy.working or self._line.asked:
+            # Also one that was begun since.
+            self._time = None
+        elif self._time is None:
             reached("handover")
             self._time = self._line.retry(self._line.source.time_now)
         return self._time

@@ -44,6 +44,8 @@ class Phase(StrEnum):
     #: A kind of collection that cannot be followed; ``last_error`` says why.
     UNSUPPORTED = "unsupported"
     COPYING = "copying"
+    #: Compared with its collection, chunk by chunk; the stream goes on.
+    RESYNCING = "resyncing"
     #: Every document is there; the stream has not passed the time of the copy yet.
     COPIED = "copied"
     STREAMING = "streaming"
@@ -88,22 +90,28 @@ class Counts(Struct, frozen=True):
 
 
 class TableView(Struct, frozen=True):
-    """One table. ``expected``: the source's estimate of documents to copy.
+    """One table. ``expected``: the source's estimate of documents to copy or resync.
 
-    table: its name in the destination, "" while it has none.  pending_letters: dead
-    letters that wait in the destination, those of earlier runs included; None until
-    known.
+    before: ``counts.copied`` when that began.  table: its name in the destination, ""
+    while it has none.  pending_letters: dead letters that wait in the destination,
+    those of earlier runs included; None until known.
     """
 
     collection: str
     table: str = ""
     phase: Phase = Phase.STARTING
     expected: int = 0
+    before: int = 0
     counts: Counts = Counts()
     structure_changes: int = 0
     pending_letters: int | None = None
     last_commit: float | None = None
     last_error: str = ""
+
+    @property
+    def copied(self) -> int:
+        """By the copy or the resync that was begun last."""
+        return self.counts.copied - self.before
 
 
 class SchemaView(Struct, frozen=True):
@@ -299,6 +307,18 @@ class SchemaProgress:
                 last_error=seen.last_error if reason is None else reason,
             )
         self._begin()
+
+    def resyncing(self, collection: str, expected: int) -> None:
+        """The resync of a table begins."""
+        with self._lock:
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen,
+                phase=Phase.RESYNCING,
+                expected=expected,
+                before=seen.counts.copied,
+                last_error="",
+            )
 
     def committed(self, collection: str, counts: Counts) -> None:
         """Something of this table is committed: what it adds to each counter."""

@@ -20,10 +20,20 @@ from ..errors import (
     WarpError,
 )
 from ..killpoint import reached
-from ..metadata import chunks, layout, lease, letters, registry, runs, store
+from ..metadata import (
+    chunks,
+    layout,
+    lease,
+    letters,
+    registry,
+    runs,
+    signals,
+    store,
+)
 from ..model import (
     Chunk,
     ChunkRange,
+    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -31,7 +41,7 @@ from ..model import (
     TableState,
 )
 from ..schema import evolve
-from . import ddl, preflight, structure
+from . import ddl, keys, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
@@ -49,7 +59,7 @@ _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
 
 class PostgresDestination:
-    """See ``protocols.Destination``."""
+    """See ``protocols.Destination`` and ``protocols.Resyncs``."""
 
     def __init__(self, settings: DestinationSettings, schema: SchemaSettings) -> None:
         self._settings = settings
@@ -91,13 +101,14 @@ class PostgresDestination:
                 )
             lease.take(cur, meta, schema, self._instance.text, found.epoch)
             chunks.reset(cur, meta, schema)
+            runs.end_run(cur, meta, self._run_id, self._run_status)
             run_id = runs.start_run(
                 cur, meta, schema, self._instance.label, found.epoch
             )
             pending = letters.tables_with_pending(cur, meta, schema)
         owned = Tenure(meta, schema, found.epoch, pending)
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
-        self._owned, self._run_id = owned, run_id
+        self._owned, self._run_id, self._run_status = owned, run_id, "stopped"
         return found.positions
 
     def _check_lease(self, cur: Cursor[TupleRow]) -> None:
@@ -121,6 +132,15 @@ class PostgresDestination:
         with self._link.transaction() as cur:
             seqs = store.set_lanes(
                 cur, self._meta, self._schema, own.epoch, lanes, position
+            )
+        own.set_lanes(seqs)
+
+    def restart(self, position: Position, lanes: int) -> None:
+        own = self._tenure
+        with self._link.transaction() as cur:
+            signals.ask(cur, own.meta, own.schema)
+            seqs = store.set_lanes(
+                *(cur, own.meta, own.schema, own.epoch, lanes, position), anew=True
             )
         own.set_lanes(seqs)
 
@@ -221,6 +241,33 @@ class PostgresDestination:
             elif registry.newest(cur, meta, schema, name) is None:
                 raise DestinationError(f"{schema}.{name} has not been created")
             return list(chunks.by_table(cur, meta, schema).get(name, ()))
+
+    # --- resyncs ----------------------------------------------------------------
+
+    def ordered(self, table: Table) -> bool:
+        return keys.ordered(table.key)
+
+    def divides(self, table: Table, key: bytes) -> bool:
+        return keys.divides(table.key, key)
+
+    def asked(self) -> list[str]:
+        with self._aside(read_only=True) as cur:
+            return sorted(signals.asked(cur, self._meta, self._schema))
+
+    def replan(
+        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
+    ) -> list[Chunk]:
+        with self._link.transaction() as cur:
+            return resyncs.replan(cur, self._tenure, table, ranges, origin)
+
+    def retire(self, table: Table, policy: str, origin: Origin) -> None:
+        with self._link.transaction(lock_ms=_DDL_LOCK_MS) as cur:
+            resyncs.retire(cur, self._tenure, table, policy, origin)
+
+    def know(self, table: Table, origin: Origin) -> None:
+        with self._link.transaction() as cur:
+            registry.know(cur, self._meta, table.schema, table.name, origin)
+            self._check_owner(cur)
 
     # --- data -------------------------------------------------------------------
 

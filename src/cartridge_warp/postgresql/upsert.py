@@ -29,12 +29,12 @@ _SIZE = struct.Struct("!i")
 class Upserter:
     """Inserts rows, or replaces those that have their keys. One connection.
 
-    meta: the metadata schema's name.
+    meta: the metadata schema's name.  staging: the connection's, if there is one.
     """
 
-    def __init__(self, meta: str) -> None:
+    def __init__(self, meta: str, staging: Staging | None = None) -> None:
         self._meta = meta
-        self._staging = Staging()
+        self._staging = staging or Staging()
 
     def bring(
         self,
@@ -45,35 +45,36 @@ class Upserter:
         guarded: bool = False,
         pending: bool = False,
         last: bool = True,
-    ) -> None:
+    ) -> int:
         """Bring the batches' rows into the table; no key is in them twice.
 
         guarded: equal rows are left untouched.  pending: the table may have dead
         letters; those of the rows' keys are resolved.  last: the transaction's end
-        empties the staging table, and until then it is not needed. Raises
-        psycopg.Error.
+        empties the staging table, and until then it is not needed. Returns how many
+        rows were written. Raises psycopg.Error.
         """
         rows = sum(batch.rows for batch in batches)
         if not rows:
-            return
+            return 0
         if not pending and rows * len(ddl.cells(table)) <= _DIRECT_CELLS:
             payload = b"".join(batch.payload for batch in batches)
             # The points of a COPY, which this stands for.
             reached("mid_copy")
-            _execute(
+            written = _execute(
                 cur,
                 merge.insert(table, rows, guarded=guarded),
                 cells_of(payload),
                 ddl.cell_oids(table) * rows,
             )
             reached("copy_done")
-            return
+            return written
         self._staging.load(cur, table, batches)
-        cur.execute(merge.merge(table, guarded=guarded))
+        written = cur.execute(merge.merge(table, guarded=guarded)).rowcount
         if pending:
             letters.resolve(cur, self._meta, table, merge.staged_keys(table))
         if not last:
             cur.execute(merge.clear_staging(table))
+        return written
 
 
 def cells_of(payload: bytes) -> list[bytes | None]:
@@ -99,10 +100,11 @@ def _execute(
     statement: bytes,
     cells: list[bytes | None],
     oids: Sequence[int],
-) -> None:
+) -> int:
     """Run a statement whose parameters are binary cells, without a prepared one.
 
-    The driver's own way adapts Python objects; these are in PostgreSQL's form.
+    The driver's own way adapts Python objects; these are in PostgreSQL's form. Returns
+    how many rows it wrote.
     """
     connection = cur.connection
     pgconn = connection.pgconn
@@ -113,3 +115,4 @@ def _execute(
     if result.status != ExecStatus.COMMAND_OK:
         encoding = connection.info.encoding
         raise psycopg.errors.error_from_result(result, encoding=encoding)
+    return result.command_tuples or 0
