@@ -21,15 +21,18 @@ from .jsontree import Members, Number, as_jsonb, finite, parse, text_tree, tree
 
 EXTRA = "_cwarp_extra"
 #: Columns of ours that no path feeds; what they hold is not the document's.
-OURS = frozenset({"_cwarp_synced_at", "_cwarp_source_ts", "is_deleted", "deleted_at"})
+OURS = frozenset({"_cwarp_synced_at", "_cwarp_source_ts"})
+#: When a row was marked as deleted, beside the column that says so.
+DELETED_AT = "deleted_at"
 
 Row = Mapping[str, str | None]
 
 
 class Difference(NamedTuple):
     """kind: "missing row", "extra row", "value" (column or ``_cwarp_extra`` entry does
-    not show the document's), "surplus" (the document has nothing there) or "column"
-    (the table's column has another type than the registry says).
+    not show the document's), "surplus" (the document has nothing there), "column"
+    (the table's column has another type than the registry says) or "mark" (a row that
+    is marked as deleted has no time of that, or another one has).
     """
 
     kind: str
@@ -48,6 +51,8 @@ def compare(
 ) -> list[Difference]:
     """Everything that differs between a collection and its table.
 
+    A row that is marked as deleted is no document's: it is not "extra", and a document
+    that has no other is "missing".
     columns_mapping: a definition shaped as the registry's, for tables that are not in
     it. The two sides must be at rest.
     """
@@ -62,6 +67,13 @@ def compare(
     rows: dict[str, Row] = {}
     for row in read_rows(connection, schema, table, list(types)):
         key = _row_key(row[key_column] or "", definition.key)
+        if definition.deleted_column:
+            deleted, at = row[definition.deleted_column], row[DELETED_AT]
+            if (deleted, at is not None) not in (("true", True), ("false", False)):
+                expected = f"{definition.deleted_column} {deleted}"
+                found.append(Difference("mark", key, DELETED_AT, expected, at))
+            if deleted == "true":
+                continue
         if key in rows:
             found.append(Difference("extra row", key, key_column, "one row", key))
         rows[key] = row
@@ -83,14 +95,20 @@ def _columns(
     definition: Definition, key_column: str, types: Mapping[str, str]
 ) -> Iterator[Difference]:
     names = {"timestamp with time zone": "timestamptz", "text": "jsontext"}
-    known = {key_column, EXTRA, *OURS}
+    known = {key_column, *OURS}
     for field in definition.fields:
         known.add(field.name)
         actual = types.get(field.name)
         if field.type not in (actual, names.get(actual or "")):
             yield Difference("column", "", field.name, field.type, actual)
-    if types.get(EXTRA) != "jsonb":
-        yield Difference("column", "", EXTRA, "jsonb", types.get(EXTRA))
+    ours = {EXTRA: "jsonb"}
+    if definition.deleted_column:
+        ours[definition.deleted_column] = "boolean"
+        ours[DELETED_AT] = "timestamp with time zone"
+    for name, expected in ours.items():
+        known.add(name)
+        if types.get(name) != expected:
+            yield Difference("column", "", name, expected, types.get(name))
     for name in types.keys() - known:
         yield Difference("column", "", name, "", types[name])
 

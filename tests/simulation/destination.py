@@ -25,7 +25,7 @@ from cartridge_warp.model import (
     Table,
     TableState,
 )
-from cartridge_warp.schema.evolve import apply
+from cartridge_warp.schema.evolve import apply, same_structure
 from cwarp_core import BatchEncoder, key_encoding
 
 from .apply import SimulatedApplier
@@ -132,6 +132,10 @@ class SimulatedDestination:
         choose = lane_chooser(self._settings, lanes)
         return lambda entry: choose(parsed(entry))
 
+    def strategy(self, table: Table) -> str:
+        """What its settings say of a table's deletes."""
+        return self._settings.table(table.collection).options.deletion_strategy
+
     def check_owner(self) -> None:
         if self.epoch != self.store.epoch:
             raise Fenced("another process owns the schema")
@@ -164,16 +168,17 @@ class SimulatedDestination:
         def evolved() -> Table:
             self.check_owner()
             after = apply(table, list(changes))
-            if stored.table == after:
+            if same_structure(stored.table, after):
                 return after
-            if stored.table != table:
+            if not same_structure(stored.table, table):
                 raise DestinationError(f"{table.name} is not at {table.version}")
             if after.key != table.key and self._refuses and self.gate.chance(1.0):
                 raise StructureRefused("a view depends on the key")
             self._lock(stored)
             try:
                 self.check_owner()
-                return stored.evolve(list(changes))
+                stored.evolve(after)
+                return after
             finally:
                 stored.altering = None
                 self.gate.scheduler.wake(stored)

@@ -21,6 +21,7 @@ from cartridge_warp.engine.lanes import Lanes, _Lane
 from cartridge_warp.engine.part import Slice
 from cartridge_warp.engine.shape import Shape
 from cartridge_warp.engine.stream import Stream
+from cartridge_warp.engine.tables import Tables
 from cartridge_warp.model import Chunk
 from cwarp_core import ChangeEvent
 
@@ -134,6 +135,16 @@ def a_look_up_may_be_older_than_the_last(patch: Patch) -> None:
             shape.read_until = until
 
     patch.setattr(part, "_lookup", careless)
+
+
+@mutation()
+def rows_are_marked_before_there_are_columns(patch: Patch) -> None:
+    patch.setattr(Tables, "_able_to_delete", lambda _, table: table)
+
+
+@mutation()
+def a_strategy_is_that_of_the_first_start(patch: Patch) -> None:
+    patch.setattr(Tables, "_as_set", lambda _, table: table)
 
 
 # --- positions, lanes, transactions -------------------------------------------------

@@ -25,13 +25,17 @@ class Fault(Struct, frozen=True):
 
 
 class Launch(Struct, frozen=True):
-    """How a process is started, each time anew. first: lanes of the first table."""
+    """How a process is started, each time anew. first: lanes of the first table.
+
+    deletion: the strategy of all tables.
+    """
 
     workers: int
     lanes: int
     first: int
     batch_size: int
     batch_bytes: int
+    deletion: str
 
 
 class Plan(Struct, frozen=True):
@@ -81,6 +85,8 @@ FAMILIES = ("numbers", "integers", "texts", "objects", "zoo", "late", "compound"
 def plan_of(seed: int) -> Plan:
     """The plan of a seed."""
     rng = random.Random(f"plan {seed}")
+    deletes = random.Random(f"deletes {seed}")
+    strategies = deletes.choice((("hard",), ("soft",), ("hard", "soft", "both")))
     processes = rng.choice((1, 1, 1, 2, 2, 3))
     noisy = rng.random() < 0.5
     operations = rng.choice((20, 40, 80, 120))
@@ -101,7 +107,7 @@ def plan_of(seed: int) -> Plan:
         seed=seed,
         operations=operations,
         faults=tuple(sorted(faults, key=lambda each: each.at)),
-        launches=tuple(_launch(rng) for _ in range(3)),
+        launches=tuple(_launch(rng, deletes.choice(strategies)) for _ in range(3)),
         families=tuple(rng.choice(FAMILIES) for _ in range(rng.choice((1, 2, 3)))),
         processes=processes,
         initial=rng.choice((0, 5, 15, 30)),
@@ -125,11 +131,12 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def _launch(rng: random.Random) -> Launch:
+def _launch(rng: random.Random, deletion: str) -> Launch:
     return Launch(
         workers=rng.choice((1, 2, 3)),
         lanes=rng.choice((1, 1, 2, 3, 4)),
         first=rng.choice((1, 1, 2, 3, 4)),
         batch_size=rng.choice((1, 2, 3, 5, 20)),
         batch_bytes=rng.choice((200, 1000, 1 << 24, 1 << 24, 1 << 24)),
+        deletion=deletion,
     )

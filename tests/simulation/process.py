@@ -36,7 +36,10 @@ _RESTART = 1.0
 
 def settings_of(launch: Launch, plan: Plan) -> SchemaSettings:
     """The schema's settings of one start."""
-    options = TableOptions(on_misfit="dead_letter" if plan.misfits else "rescue")
+    options = TableOptions(
+        on_misfit="dead_letter" if plan.misfits else "rescue",
+        deletion_strategy=launch.deletion,
+    )
 
     def table(name: str, lanes: int) -> TableSettings:
         return TableSettings(

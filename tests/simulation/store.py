@@ -7,13 +7,13 @@ raises ``Broken``, which ends the run as failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 import bson
 from msgspec import Struct
 
-from cartridge_warp.model import ChunkRange, ClusterTime, Position, SchemaChange, Table
-from cartridge_warp.schema.evolve import apply
+from cartridge_warp.model import ChunkRange, ClusterTime, Position, Table
 from cwarp_core import KeyKindError, Reject, key_text
 
 from .source import order_of, place_of
@@ -59,13 +59,17 @@ class Holder(Protocol):
 
 
 class StoredTable:
-    """A table with its rows by the text of their key."""
+    """A table with its rows by the text of their key.
+
+    marked: the rows that are there still, and no document's state any more.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.versions = {table.version: table}
         self.planned = False
         self.rows: dict[str, Row] = {}
+        self.marked: dict[str, Row] = {}
         self.chunks: dict[int, StoredChunk] = {}
         self.letters: dict[str, Letter] = {}
         self.counters = Counters()
@@ -77,19 +81,19 @@ class StoredTable:
         self.holders: set[Holder] = set()
         self.altering: object = None
 
-    def evolve(self, changes: list[SchemaChange]) -> Table:
+    def evolve(self, after: Table) -> None:
         """The next version; every key is rewritten where its encoding changes."""
-        before, self.table = self.table, apply(self.table, changes)
+        before, self.table = self.table, after
         self.versions[self.table.version] = self.table
         if self.table.key != before.key:
-            rewritten = {
-                key_text(row.key, self.table.key): row for row in self.rows.values()
-            }
-            if len(rewritten) != len(self.rows):
+            every = len(self.rows) + len(self.marked)
+            self.rows, self.marked = map(self._rewritten, (self.rows, self.marked))
+            if len(self.rows | self.marked) != every:
                 raise Broken("two keys are one after a rewrite")
-            self.rows = rewritten
             self._readmit()
-        return self.table
+
+    def _rewritten(self, rows: dict[str, Row]) -> dict[str, Row]:
+        return {key_text(row.key, self.table.key): row for row in rows.values()}
 
     def _readmit(self) -> None:
         encoder = encoder_of(self.table)
@@ -102,6 +106,7 @@ class StoredTable:
                 if POISON in bson.decode(letter.document):
                     continue
                 self.rows[text] = row
+                self.marked.pop(text, None)
                 self.seen[canonical] = row.version
                 del self.letters[canonical]
 
@@ -175,11 +180,12 @@ class Store:
             )
         stored.seen[canonical] = row.version
         stored.deleted.discard(canonical)
-        if how == "copy" and text in stored.rows:
+        if how == "copy" and text in stored.rows | stored.marked:
             raise Broken(
                 f"a COPY meets a row that exists: {stored.table.collection} {canonical}"
             )
         stored.rows[text] = row
+        stored.marked.pop(text, None)
         stored.resolve(canonical)
 
     def _began_anew(self, stored: StoredTable, canonical: str, row: Row) -> bool:
@@ -204,16 +210,32 @@ class Store:
                 return deleted and entry.operation == "insert"
         return False
 
-    def delete(self, stored: StoredTable, text: str) -> None:
+    def delete(self, stored: StoredTable, text: str, strategy: str) -> None:
         row = stored.rows.pop(text, None)
         if row is not None:
             stored.deleted.add(key_text(row.key, "canonical"))
+        if strategy != "soft":
+            stored.marked.pop(text, None)
+        elif not stored.table.deleted_column:
+            raise Broken(f"{stored.table.name} has no columns for a soft delete")
+        elif row is not None:
+            stored.marked[text] = row
         for canonical, letter in list(stored.letters.items()):
             try:
                 if key_text(letter.key, stored.table.key) == text:
                     stored.resolve(canonical)
             except KeyKindError:
                 continue
+
+    def check_deleted(self, table: Table, text: str, time: ClusterTime) -> None:
+        """Was a document of this key deleted at this time?"""
+        for entry in self.world.between((time, -1), (time, LAST[0])):
+            if (entry.collection, entry.operation) == (table.collection, "delete"):
+                assert entry.key is not None
+                with suppress(KeyKindError):
+                    if key_text(entry.key, table.key) == text:
+                        return
+        raise Broken(f"{table.name} {text} was not deleted at {time}")
 
     # --- markers ----------------------------------------------------------------
 

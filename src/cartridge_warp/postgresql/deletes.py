@@ -25,7 +25,12 @@ def delete(
     if table.options.deletion_strategy == "both":
         cur.execute(
             merge.delete_audited(table, meta),
-            (list(keys), list(times), table.schema, table.name),
+            {
+                "keys": list(keys),
+                "times": list(times),
+                "schema": table.schema,
+                "table": table.name,
+            },
         )
     else:
         outdate(cur, table, keys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from msgspec.structs import replace
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
@@ -205,9 +204,9 @@ class PostgresDestination:
             lock_ms=_DDL_LOCK_MS, statement_ms=0 if rewrites else None
         ) as cur:
             known = registry.newest(cur, self._meta, table.schema, table.name)
-            if known is not None and _structure(known) == _structure(after):
+            if known is not None and evolve.same_structure(known, after):
                 return after
-            if known is None or _structure(known) != _structure(table):
+            if known is None or not evolve.same_structure(known, table):
                 # A newer owner may have changed it, and says more.
                 self._check_owner(cur)
                 raise DestinationError(
@@ -333,14 +332,6 @@ class PostgresDestination:
                 lease.release(cur, own.meta, own.schema, own.epoch)
         except WarpError:
             self._link.drop()
-
-
-def _structure(table: Table) -> Table:
-    """A table without the settings that may change from run to run."""
-    options = replace(
-        table.options, on_misfit="", deletion_strategy="", soft_delete_column=""
-    )
-    return replace(table, options=options)
 
 
 def _check_free(cur: Cursor[TupleRow], table: Table) -> None:

@@ -292,22 +292,22 @@ def mark_deleted(table: Table) -> sql.Composed:
 def delete_audited(table: Table, meta: str) -> sql.Composed:
     """As ``delete``, and keep each row as it was in ``deletion_audit``.
 
-    Four parameters: key texts, the times of their deletes (numeric), the schema and
-    the table.
+    Parameters by name: ``keys``, ``times`` of their deletes, ``schema``, ``table``.
     """
     return sql.SQL(
-        "WITH gone AS (DELETE FROM {} AS t"
-        " USING unnest(%s::text[]::{}[], %s::numeric[]) AS d (key, time)"
-        " WHERE t.{} = d.key RETURNING {} AS key, to_jsonb(t.*) AS last_row, d.time)"
-        " INSERT INTO {}"
-        " (schema_name, table_name, key, last_row, cluster_time)"
-        " SELECT %s, %s, key, last_row, time FROM gone"
+        "WITH gone AS (DELETE FROM {table} AS t"
+        " WHERE {key} = ANY(%(keys)s::text[]::{kind}[])"
+        " RETURNING {key} AS key, to_jsonb(t.*) AS last_row)"
+        " INSERT INTO {audit} (schema_name, table_name, key, last_row, cluster_time)"
+        " SELECT %(schema)s, %(table)s, {canonical}, g.last_row, d.time FROM gone AS g"
+        " LEFT JOIN unnest(%(keys)s::text[]::{kind}[], %(times)s::numeric[])"
+        " AS d (key, time) ON d.key = g.key"
     ).format(
-        beside_parameters(table_name(table)),
-        sql.SQL(key_type(table)),
-        name(KEY),
-        keys.canonical(table.key, sql.SQL("t.") + name(KEY)),
-        beside_parameters(sql.Identifier(meta, "deletion_audit")),
+        table=beside_parameters(table_name(table)),
+        key=name(KEY),
+        kind=sql.SQL(key_type(table)),
+        audit=beside_parameters(sql.Identifier(meta, "deletion_audit")),
+        canonical=keys.canonical(table.key, sql.SQL("g.key")),
     )
 
 

@@ -88,6 +88,18 @@ def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
     )
 
 
+def same_structure(one: Table, other: Table) -> bool:
+    """Equal but for the settings that may change from run to run?"""
+    return _structure(one) == _structure(other)
+
+
+def _structure(table: Table) -> Table:
+    options = msgspec.structs.replace(
+        table.options, on_misfit="", deletion_strategy="", soft_delete_column=""
+    )
+    return msgspec.structs.replace(table, options=options)
+
+
 def _columns(table: Table, drift: Sequence[Drift]) -> list[Column]:
     counts: dict[tuple[str, ...], dict[str, int]] = {}
     subtypes: dict[tuple[str, ...], set[int]] = {}
