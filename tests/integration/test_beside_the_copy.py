@@ -32,10 +32,10 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Chunks of ``big`` are copied only once the gate is open."""
     opened = threading.Event()
 
-    def late(line: Any, copier: Any, shape: Any, *more: Any, **options: Any) -> None:
+    def late(line: Any, copier: Any, shape: Any, *more: Any, **options: Any) -> Any:
         if shape.collection == "big":
             assert opened.wait(30)
-        copy_chunk(line, copier, shape, *more, **options)
+        return copy_chunk(line, copier, shape, *more, **options)
 
     monkeypatch.setattr(copyworker, "copy_chunk", late)
     yield opened

@@ -19,9 +19,13 @@ class Asked:
         return bool(self._reasons)
 
     def ask(self, collection: str, reason: str) -> None:
-        """Resync the table of this collection; the first reason is kept."""
+        """Resync the table of this collection.
+
+        The first reason is kept; but a signal may have been obeyed already.
+        """
         with self._lock:
-            self._reasons.setdefault(collection, reason)
+            if self._reasons.get(collection, BY_SIGNAL) == BY_SIGNAL:
+                self._reasons[collection] = reason
 
     def take(self) -> dict[str, str]:
         """All of them; none is left."""

@@ -26,15 +26,16 @@ def copy_chunk(
     *,
     careful: bool,
     done: Done,
-) -> None:
+) -> EncodedBatch | None:
     """Copy a claimed chunk, or its beginning, and commit; ``done`` is told at once.
 
     It ends early for the stop and for a structure change that somebody wants. With
     nothing at all it ends when the stop came before its transaction was opened, when
-    its table is withdrawn, and where it has to but cannot be divided. Raises what its
+    its table is withdrawn, and where it has to but cannot be divided. Returns the rows
+    that the table should change for once the chunk was handed back. Raises what its
     ends raise.
     """
-    _ChunkWork(line, copier, shape, chunk, read_time, careful, done).run()
+    return _ChunkWork(line, copier, shape, chunk, read_time, careful, done).run()
 
 
 class _ChunkWork:
@@ -66,7 +67,7 @@ class _ChunkWork:
             self._table, keep=self._careful
         )
 
-    def run(self) -> None:
+    def run(self) -> EncodedBatch | None:
         line, shape = self._line, self._shape
         replies = line.source.snapshot(
             shape.collection, self._chunk.range, self._read_time
@@ -78,7 +79,7 @@ class _ChunkWork:
                 continue
             key = reply.key(0)
             if self._ends_before(key):
-                return
+                return None
             batch = self._encoded(reply)
             if self._drifts(batch):
                 if not self._begun:
@@ -88,14 +89,14 @@ class _ChunkWork:
                 elif self._divisible:
                     if key and self._may_end_before(key):
                         self._commit(split_at=key)
-                    shape.evolve(batch)
-                    return
-            self._begin()
+                    return batch
+            if not self._begin():
+                return None
             self._write(batch)
-        if shape.withdrawn or (line.stop.requested and not self._begun):
-            return
-        self._begin()
-        self._commit()
+        stopped = line.stop.requested and not self._begun
+        if not shape.withdrawn and not stopped and self._begin():
+            self._commit()
+        return None
 
     def _ends_before(self, key: bytes | None) -> bool:
         """Does it end before this document, with its beginning or with nothing?"""
@@ -132,12 +133,29 @@ class _ChunkWork:
             return False
         return self._shape.table is not self._table or bool(self._shape.changes(batch))
 
-    def _begin(self) -> None:
-        if not self._begun:
+    def _begin(self) -> bool:
+        """Open the transaction, once; False when the chunk has to be planned again."""
+        if not self._begun and self._suits():
             self._copier.begin(
                 self._chunk, self._table, self._read_time, careful=self._careful
             )
             self._begun = True
+        return self._begun
+
+    def _suits(self) -> bool:
+        """Do the chunk's bounds divide the rows as they divide the ids?
+
+        Not any more where the table's key was rewritten since it was planned.
+        """
+        resyncs = self._line.resyncs if self._chunk.resync else None
+        bounds = (self._chunk.range.lower, self._chunk.range.upper)
+        if resyncs is None or all(
+            each is None or resyncs.divides(self._table, each) for each in bounds
+        ):
+            return True
+        self._shape.withdrawn = True
+        self._line.asked.ask(self._shape.collection, "its key was rewritten")
+        return False
 
     def _write(self, batch: EncodedBatch) -> None:
         self._shape.check(batch)

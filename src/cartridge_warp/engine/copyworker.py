@@ -34,8 +34,6 @@ class CopyWorker:
                 chunk = self._copier.claim(shape.table)
                 if chunk is None:
                     return
-                if not self._suits(shape, chunk):
-                    return
                 phase = Phase.RESYNCING if chunk.resync else Phase.COPYING
                 self._line.progress.table(shape.collection, phase)
                 self._chunk(shape, chunk)
@@ -47,21 +45,6 @@ class CopyWorker:
             else:
                 backoff.reset()
                 self._line.progress.connected(True)
-
-    def _suits(self, shape: Shape, chunk: Chunk) -> bool:
-        """Do the chunk's bounds divide the rows as they divide the ids?
-
-        Not any more once the table's key was rewritten: it has to be planned again.
-        """
-        resyncs, bounds = self._line.resyncs, (chunk.range.lower, chunk.range.upper)
-        if not chunk.resync or resyncs is None:
-            return True
-        table = shape.table
-        if all(each is None or resyncs.divides(table, each) for each in bounds):
-            return True
-        shape.withdrawn = True
-        self._line.asked.ask(shape.collection, "its key was rewritten")
-        return False
 
     def _mends(self, error: WarpError, shape: Shape) -> bool:
         """Will the chunk succeed later? Yes too when its collection is gone.
@@ -77,6 +60,7 @@ class CopyWorker:
         """Copy one chunk, or its beginning, and tell the map how it ended."""
         copy, line, copier = self._copy, self._line, self._copier
         careful = copy.claimed(shape, chunk)
+        batch = None
 
         def done(read_until: ClusterTime, committed: Committed) -> None:
             copy.done(shape, chunk, read_time, read_until, committed)
@@ -84,7 +68,7 @@ class CopyWorker:
         try:
             # Only now, behind the claim: what a stream has told of before is older.
             read_time = line.source.newest_time()
-            copy_chunk(
+            batch = copy_chunk(
                 line, copier, shape, chunk, read_time, careful=careful, done=done
             )
         except OutcomeUnknown:
@@ -98,3 +82,6 @@ class CopyWorker:
             copy.handed_back(shape, chunk, careful=careful)
             with contextlib.suppress(WarpError):
                 copier.abort()
+        if batch is not None:
+            # Not before: the table was held by the chunk's transaction.
+            shape.evolve(batch)

@@ -44,6 +44,7 @@ class _Preparation:
         self._line = line
         self._tables = tables
         self._position_time = position_time
+        self._newest = self._since = 0
 
     def run(self) -> list[Planned]:
         line = self._line
@@ -53,8 +54,11 @@ class _Preparation:
         }
         self._tables.reserve(state.table.name for state in states.values())
         self._leave(states)
-        # Whoever owned the schema before has read nothing newer than this.
-        self._newest = line.retry(line.source.newest_time) if states else 0
+        if states:
+            # Whoever owned the schema before has read nothing newer than this.
+            self._newest = line.retry(line.source.newest_time)
+            # Before the look: what ends a collection that is there then is newer.
+            self._since = line.retry(line.source.time_now)
         listed = {
             each.name: each
             for each in line.retry(line.source.discover)
@@ -121,8 +125,7 @@ class _Preparation:
                 self._told(shape, (), None)
             return None
         log.info("resync", extra={"table": shape.table.name, "reason": reason})
-        # Taken before the look: what ends a collection that was there is newer.
-        origin = Origin(self._newest, listed.identity)
+        origin = Origin(self._since, listed.identity)
         planned = self._tables.resynced(shape, origin)
         return self._told(*planned, listed)
 

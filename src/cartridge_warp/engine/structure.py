@@ -40,10 +40,9 @@ class Structure:
             return True
         if event.operation not in ("drop", "rename"):
             return False
-        to = event.to_collection
-        return self._tables.get(event.collection) is not None or (
-            to is not None and self._line.selects(to)
-        )
+        # What is on its way may make the table only now.
+        names = (event.collection, event.to_collection)
+        return any(name is not None and self._line.selects(name) for name in names)
 
     def happened(self, event: ChangeEvent) -> None:
         """Everything before it is committed, and nobody applies events."""
@@ -113,7 +112,7 @@ class Structure:
     def _resynced(self, shape: Shape, reason: str) -> Planned | None:
         line, name = self._line, shape.collection
         # Before the look: what ends a collection that is there then is newer.
-        since = line.retry(line.source.newest_time)
+        since = line.retry(line.source.time_now)
         listed = followable(line, name)
         if listed is None:
             shape.absent = since

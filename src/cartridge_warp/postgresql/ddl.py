@@ -163,7 +163,7 @@ def create_table(table: Table) -> sql.Composed:
 
 def remove(table: Table, *, whole: bool) -> sql.Composed:
     """Remove the table, or its rows alone; neither where something depends on it."""
-    verb = sql.SQL("DROP TABLE" if whole else "TRUNCATE TABLE")
+    verb = sql.SQL("DROP TABLE IF EXISTS" if whole else "TRUNCATE TABLE")
     return sql.SQL("{} {}").format(verb, table_name(table))
 
 
