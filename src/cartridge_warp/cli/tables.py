@@ -31,6 +31,7 @@ STYLES = {
     Phase.DONE: "green",
     Phase.FAILED: "bold red",
     Phase.UNSUPPORTED: "yellow",
+    Phase.GONE: "yellow",
 }
 _COPYING = (Phase.COPYING, Phase.RESYNCING)
 # What a person watches comes first when the terminal is too short for all tables.

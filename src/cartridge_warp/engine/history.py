@@ -13,9 +13,9 @@ from .line import Line
 _SHOWN = 5
 
 _HINT = (
-    "start it once with --full-resync: every table is compared with its collection and "
-    "mended in place. source.on_history_lost: resync does that by itself. And make the "
-    "oplog longer (replSetResizeOplog, minRetentionHours)"
+    "cwarp sync --full-resync compares every table with its collection and mends it in "
+    "place; source.on_history_lost: resync does so without being asked. Make the oplog "
+    "longer too (replSetResizeOplog, minRetentionHours)"
 )
 
 

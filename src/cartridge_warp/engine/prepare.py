@@ -140,7 +140,7 @@ class _Preparation:
         self, shape: Shape, chunks: Sequence[Chunk], listed: Collection | None
     ) -> Planned | None:
         """Tell the progress of the table; None when its copy lies behind."""
-        phase = _phase(chunks, self._position_time)
+        phase = Phase.GONE if shape.gone else _phase(chunks, self._position_time)
         documents = sum(each.documents for each in chunks)
         if phase is Phase.STARTING and documents:
             done = sum(each.state == "done" for each in chunks)
@@ -156,7 +156,7 @@ class _Preparation:
             expected=max(listed.documents if listed else 0, documents),
             counts=Counts(read=documents, copied=documents),
         )
-        return None if phase is Phase.STREAMING else (shape, chunks)
+        return None if phase in (Phase.STREAMING, Phase.GONE) else (shape, chunks)
 
 
 def _resync_for(state: TableState, listed: Collection | None) -> str:

@@ -49,6 +49,8 @@ class Phase(StrEnum):
     #: Every document is there; the stream has not passed the time of the copy yet.
     COPIED = "copied"
     STREAMING = "streaming"
+    #: Its collection is there no more; the table is as that left it.
+    GONE = "gone"
     DONE = "done"
     STOPPED = "stopped"
     FAILED = "failed"

@@ -131,6 +131,7 @@ class Tables:
             with line.structure:
                 line.retry(lambda: resyncs.retire(table, policy, Origin(time)))
         shape.since, shape.gone = time, True
+        line.progress.table(shape.collection, Phase.GONE)
         if policy == "drop":
             del self._shapes[shape.collection]
             self._names.discard(table.name)

@@ -16,6 +16,9 @@ from .store import query, unsigned
 class TableStatus(Struct, frozen=True):
     """A table: its structure's version, its copy, its counters (see schema.sql).
 
+    copied: rows of the copy, or of the last resync; written, removed: those that it
+    found to differ, and those of no document.  resync: it was one.  asked: another is
+    asked for.  gone: its rows are those of a collection that is there no more.
     rejected: dead letters ever made.  dead_letters: those that are pending now.
     complete_through: once the copy is finished, the source's time up to which its rows
     have every change; None where that was not recorded.  consistent: the stream is past
@@ -38,6 +41,11 @@ class TableStatus(Struct, frozen=True):
     rescued: int
     complete_through: datetime | None
     consistent: bool
+    resync: bool
+    written: int
+    removed: int
+    asked: bool
+    gone: bool
     dead_letters: int
 
     @property
@@ -143,12 +151,17 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
         query(
             """
             SELECT s.table_name, r.definition ->> 'collection', r.version, s.planned,
-                c.chunks, c.done, c.documents, s.copied, s.events, s.applied,
+                c.chunks, c.done, c.documents, c.rows, s.events, s.applied,
                 s.deleted, s.superseded, s.rejected, s.rescued,
                 CASE WHEN s.planned AND c.chunks = c.done
                     THEN to_timestamp(div(c.read_until, 4294967296)::float8) END,
                 s.planned AND c.chunks = c.done
-                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0)
+                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0),
+                c.resync, c.written, c.removed, EXISTS (
+                    SELECT FROM {meta}.signals AS g
+                    WHERE g.schema_name = s.schema_name AND g.accepted_at IS NULL
+                      AND g.table_name = s.table_name AND g.verb = 'resync'),
+                s.gone_at IS NOT NULL
             FROM {meta}.table_state s
             JOIN LATERAL (
                 SELECT definition, version FROM {meta}.schema_registry
@@ -159,6 +172,10 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                 SELECT count(*) AS chunks,
                     count(*) FILTER (WHERE state = 'done') AS done,
                     coalesce(sum(documents), 0)::bigint AS documents,
+                    coalesce(sum(rows), 0)::bigint AS rows,
+                    coalesce(bool_or(resync), false) AS resync,
+                    coalesce(sum(written), 0)::bigint AS written,
+                    coalesce(sum(removed), 0)::bigint AS removed,
                     CASE WHEN count(*) = count(read_until)
                         THEN max(read_until) END AS read_until
                 FROM {meta}.snapshot_chunks
