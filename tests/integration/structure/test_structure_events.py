@@ -266,19 +266,13 @@ def test_what_changes_nothing(shop: Shop) -> None:
     ]
 
 
-def test_the_oldest_of_a_capped_collection_and_the_expired_go(
-    shop: Shop, request: pytest.FixtureRequest
-) -> None:
+def test_the_oldest_of_a_capped_collection_and_the_expired_go(shop: Shop) -> None:
     """MongoDB 6.0 tells of both as of any delete."""
     shop.db.create_collection("last", capped=True, size=1 << 16, max=30)
     shop.db["sessions"].create_index("at", expireAfterSeconds=0)
     fill(shop, "last", 0, 40)
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    admin = shop.db.client.admin
-    admin.command("setParameter", 1, ttlMonitorSleepSecs=1)
-    request.addfinalizer(
-        lambda: admin.command("setParameter", 1, ttlMonitorSleepSecs=60)
-    )
+    shop.db.client.admin.command("setParameter", 1, ttlMonitorSleepSecs=1)
     with shop.running():
         shop.becomes_equal("last")
         fill(shop, "last", 40, 60)
