@@ -27,6 +27,9 @@ from fix_servers import (
     mongo_uri,
     postgres_server,
     postgres_uri,
+    standalone_db,
+    standalone_server,
+    standalone_uri,
 )
 
 __all__ = [
@@ -39,6 +42,9 @@ __all__ = [
     "postgres_server",
     "postgres_uri",
     "real_data",
+    "standalone_db",
+    "standalone_server",
+    "standalone_uri",
 ]
 
 

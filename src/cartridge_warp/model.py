@@ -181,13 +181,70 @@ class Origin(Struct, frozen=True):
     identity: str = ""
 
 
+class BatchMarker(Struct, frozen=True):
+    """How far the passes over a table of batch mode are.
+
+    value: the last document's value of the change detection column, as the one field of
+    a BSON document.  key: its ``_id`` element.  time: what the value stands for, in
+    milliseconds since 1970; markers are compared by it.
+    """
+
+    value: bytes
+    key: bytes
+    time: int
+
+
+class BatchState(Struct, frozen=True):
+    """A table of batch mode as the destination stores it.
+
+    column: the one that its marker is of, "" where none is used.  marker: None while
+    everything is still to be read.  passes: those that came to their end.  began,
+    ended: of the last of them, in seconds since 1970; 0 before.  unread: documents that
+    it could not see, because the column holds no time.
+    """
+
+    column: str = ""
+    marker: BatchMarker | None = None
+    passes: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+    unread: int = 0
+
+
+class BatchStep(Struct, frozen=True):
+    """What one commit adds to a table's pass.
+
+    table: the table's name.  marker: where the pass is now; None: where it was.  end:
+    the pass is over with this commit.
+    """
+
+    table: str
+    marker: BatchMarker | None = None
+    end: PassEnd | None = None
+
+
+class PassEnd(Struct, frozen=True):
+    """The end of a pass; times in seconds since 1970.
+
+    due: when the next one begins.  unread: as in ``BatchState``.  news: the error log
+    should say so.
+    """
+
+    began: float
+    ended: float
+    due: float
+    unread: int = 0
+    news: bool = False
+
+
 class TableState(Struct, frozen=True):
     """A table the destination knows, and how far its snapshot is.
 
     planned: its chunks are stored.  chunks: all of them.  pending_letters: its dead
     letters that nothing has resolved.  left: some run did not follow it, and changes
-    of that time are missing.  asked: a resync of it is asked for.  gone: its rows are
-    those of a collection that is there no more.
+    of that time are missing.  batch: None for a table that is streamed.  asked: a
+    resync of it is asked for.  gone: its rows are those of a collection that is there
+    no more.
     """
 
     table: Table
@@ -195,6 +252,7 @@ class TableState(Struct, frozen=True):
     chunks: tuple[Chunk, ...] = ()
     pending_letters: int = 0
     left: bool = False
+    batch: BatchState | None = None
     asked: bool = False
     gone: bool = False
     origin: Origin = Origin()
@@ -208,6 +266,29 @@ class TableState(Struct, frozen=True):
     def documents(self) -> int:
         """Copied so far, rejects included."""
         return sum(each.documents for each in self.chunks)
+
+
+class Keys(Struct, frozen=True):
+    """Some ids of a table.
+
+    texts: of those that its key can hold (``cwarp_core.key_text``).  unheld: canonical
+    texts of the others.
+    """
+
+    texts: tuple[str, ...] = ()
+    unheld: tuple[str, ...] = ()
+
+
+class Absent(Struct, frozen=True):
+    """What a table has of documents that are gone.
+
+    rows: key texts.  letters: canonical texts of ids that have a pending dead letter.
+    more: there are more such rows; ask again once these are deleted.
+    """
+
+    rows: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
+    more: bool = False
 
 
 class TableChanges(Struct, frozen=True):
@@ -242,7 +323,8 @@ class Batch(Struct, frozen=True):
     counts on and its position stays.  lanes: whose markers move.  guarded: many rows
     are in the tables already as they are, and equal ones are left untouched.
     careful: a row was refused before; find the refused ones, and make dead letters of
-    them (the encoded batches carry their documents).
+    them (the encoded batches carry their documents).  step: of a pass of batch mode,
+    which has no lanes.
     """
 
     position: Position | None
@@ -250,3 +332,9 @@ class Batch(Struct, frozen=True):
     lanes: tuple[int, ...] = (0,)
     guarded: bool = False
     careful: bool = False
+    step: BatchStep | None = None
+
+    @property
+    def markers(self) -> tuple[int | str, ...]:
+        """Those that it moves: lanes by number, tables of batch mode by name."""
+        return self.lanes if self.step is None else (*self.lanes, self.step.table)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
 
 from .model import (
+    Absent,
     Batch,
+    BatchMarker,
+    BatchState,
     Chunk,
     ChunkRange,
     ClusterTime,
     Collection,
     Committed,
+    Keys,
     Origin,
     Position,
     SchemaChange,
@@ -26,8 +30,8 @@ from .model import (
 class Changes(Protocol):
     """An open change stream. One thread at a time."""
 
-    def read(self) -> Reply:
-        """The next reply: change events, or none after about a second of silence.
+    def read(self, patience: float = 1.0) -> Reply:
+        """The next reply: change events, or none after ``patience`` seconds of silence.
 
         Its ``post_batch_resume_token`` is the place after its last event. Resumes by
         itself where MongoDB says that is safe. Raises SourceUnavailable, HistoryLost,
@@ -116,6 +120,92 @@ class KnowsOldest(Protocol):
     def oldest_time(self) -> ClusterTime | None:
         """The oldest cluster time whose changes it still has; None when it may not be
         asked. Raises SourceError."""
+
+
+class Increments(Protocol):
+    """A collection as batch mode reads it. One thread at a time.
+
+    Every read that takes ``after`` has only what is committed, at that time or later.
+    """
+
+    def exists(self) -> bool:
+        """There is a collection, or a view, of this name now."""
+
+    def usable(self) -> bool:
+        """Some document has a time in the column."""
+
+    def newest(self) -> BatchMarker | None:
+        """The place of the newest document that is not newer than the source's clock.
+
+        So what is committed after this call, by writers whose clocks agree, lies behind
+        the place, or not far before it. None when there is no such document.
+        """
+
+    def since(
+        self, marker: BatchMarker | None, overlap: float, after: ClusterTime
+    ) -> Iterator[tuple[Reply, BatchMarker | None]]:
+        """Documents from ``overlap`` seconds before the marker on, in order of the
+        column and ``_id``; without a marker, all that have a time there.
+
+        With each reply the place of its last document that is not newer than the
+        source's clock, if it has one.
+        """
+
+    def unseen(self, after: ClusterTime) -> Iterator[Reply]:
+        """The documents that ``since`` never has."""
+
+    def count_unseen(self) -> int: ...
+
+    def whole(self, after: ClusterTime) -> Iterator[Reply]:
+        """Every document, in any order."""
+
+    def keys(self, after: ClusterTime) -> Iterator[Reply]:
+        """Every document without its fields but ``_id``, in any order."""
+
+    def times(self, sample: int) -> Mapping[str, str]:
+        """Fields that hold times in about so many documents, and of which kind."""
+
+
+@runtime_checkable
+class ReadsIncrements(Protocol):
+    """A source whose collections can be read in batch mode. Any thread."""
+
+    def increments(self, collection: str, column: str) -> Increments:
+        """column: the one that has each document's time; "" where none is needed."""
+
+
+@runtime_checkable
+class EnrollsTables(Protocol):
+    """A destination that keeps markers of batch mode."""
+
+    def enroll(
+        self, table: Table, column: str, marker: BatchMarker | None
+    ) -> BatchState:
+        """Make the table one of batch mode, before its chunks are planned.
+
+        One that is keeps its marker, unless that is of another column. It is moved by
+        ``Batch.step``. A call that changes structure.
+        """
+
+
+@runtime_checkable
+class FindsAbsent(Protocol):
+    """A destination that can compare a table's keys. Any thread."""
+
+    def absent(self, table: Table, present: Iterable[Keys]) -> Absent:
+        """What the table has, and is not among ``present``.
+
+        Nobody else writes to the table meanwhile. Raises what ``present`` raises, and
+        DestinationError.
+        """
+
+
+@runtime_checkable
+class KnowsUntouched(Protocol):
+    """An applier that knows how many rows its last commit left as they were."""
+
+    def untouched(self) -> int:
+        """Rows of a step of batch mode that were equal already; 0 where not known."""
 
 
 @runtime_checkable
@@ -209,6 +299,19 @@ class Applier(Protocol):
         """
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """An applier that can begin with a batch while another one is committed."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Do what of this batch does not depend on the one before it.
+
+        From another thread than ``commit``, at the same time; one call at a time, and
+        ``commit`` of this batch comes next. Keeps nothing and raises nothing: what
+        could not be prepared is done by ``commit``.
+        """
 
 
 class Destination(Protocol):

@@ -113,11 +113,11 @@ class Shop:
                 lambda: (
                     bool(errors)
                     or any(
-                        each.phase == "streaming"
+                        each.phase in ("streaming", "reading", "waiting")
                         for each in run.progress.snapshot().schemas
                     )
                 ),
-                "the stream starts",
+                "the stream, or batch mode, starts",
             )
             yield run
         finally:
@@ -150,6 +150,10 @@ class Shop:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.postgres_uri) as connection:
             return connection.execute(query).fetchall()  # type: ignore[call-overload]
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.postgres_uri) as connection:
+            connection.execute(statement.encode())
 
     def columns(self, table: str) -> set[str]:
         """The columns that documents feed."""

@@ -299,7 +299,7 @@ def test_a_view_is_left_out_with_its_reason(shop: Shop) -> None:
 def test_a_view_asked_for_by_name_is_refused(shop: Shop) -> None:
     shop.db["orders"].insert_one(order(1))
     shop.db.create_collection("cheap", viewOn="orders", pipeline=[])
-    with pytest.raises(PreconditionError, match="cheap cannot be synced"):
+    with pytest.raises(PreconditionError, match="cheap cannot be streamed"):
         shop.once(table_whitelist=["cheap"])
 
 

@@ -26,6 +26,10 @@ class SimulatedApplier:
         self.process = self._destination = destination
         self._doubt: tuple[Batch, Refused | None] | None = None
 
+    def prepare(self, batch: Batch) -> None:
+        """Whatever it does may take time."""
+        self._destination.gate.touch("applier.prepare")
+
     def commit(self, batch: Batch) -> Mapping[str, Sequence[Reject]]:
         there = self._destination
         there.gate.before("applier.commit")

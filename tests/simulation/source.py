@@ -32,9 +32,6 @@ PASSING = "tmp."
 #: sorts before.
 _PLACE, _EVENT = 0, 128
 
-#: Seconds without an event after which a stream answers with none.
-_SILENCE = 1.0
-
 
 def token_of(time: ClusterTime, index: int | None = None) -> bytes:
     """The token of an event, or without index of the place that a time is."""
@@ -285,7 +282,7 @@ class SimulatedChanges:
         self._token = token
         self._new = new and gate.rng.random() < 0.5
 
-    def read(self) -> Reply:
+    def read(self, patience: float = 1.0) -> Reply:
         self._gate.before("changes.read")
         _check_history(self._world, self._place)
         world, rng = self._world, self._gate.rng
@@ -293,7 +290,7 @@ class SimulatedChanges:
             self._new = False
             return _reply([], time=world.newest, token=self._token)
         if next(world.after(self._place), None) is None:
-            self._gate.scheduler.sleep(_SILENCE * rng.random(), "changes.read")
+            self._gate.scheduler.sleep(patience * rng.random(), "changes.read")
         wanted = rng.choice((1, 2, 3, 5, 10, 50))
         some: list[Entry] = []
         ended = True

@@ -95,8 +95,16 @@ def _schema(destination: DestinationSettings, name: str | None) -> SchemaStatus:
 
 def _tables(schema: SchemaStatus, patterns: list[str]) -> list[str]:
     """The tables that these names or globs mean. Raises ConfigError for one that means
-    none."""
-    names = {each.name for each in schema.tables}
+    none, or names one that is not streamed."""
+    names = {each.name for each in schema.tables if each.passes is None}
+    for table in schema.tables:
+        if table.passes is not None and table.name in patterns:
+            raise ConfigError(
+                f"{schema.schema}.{table.name} is read in batch mode, and only tables "
+                "that are streamed are resynced",
+                hint="its next pass brings what changed; detect_deletes: true, or "
+                "change_detection_strategy: hash, removes what is gone",
+            )
     chosen: dict[str, None] = {}
     for pattern in patterns:
         matching = sorted(name for name in names if fnmatchcase(name, pattern))

@@ -154,7 +154,9 @@ def _phase(schema: SchemaStatus, table: TableStatus) -> Phase:
     if not table.complete:
         copying = Phase.RESYNCING if table.resync else Phase.COPYING
         return copying if table.planned else Phase.STARTING
-    return Phase.STREAMING if schema.run_status == "running" else Phase.STOPPED
+    if schema.run_status != "running":
+        return Phase.STOPPED
+    return Phase.STREAMING if table.passes is None else Phase.WAITING
 
 
 def _age(seen: Seen, schema: SchemaStatus) -> float | None:
@@ -176,6 +178,23 @@ def _plain(seen: Seen) -> dict[str, Any]:
     return plain
 
 
+def _passes(table: TableStatus, now: datetime) -> Iterator[Text]:
+    """What is special about a table of batch mode."""
+    text = f"{table.name}: {table.passes:,} passes"
+    if table.last_pass is not None:
+        text += f", the last one {(now - table.last_pass).total_seconds():,.0f} s ago"
+    if table.next_pass is not None:
+        due = table.next_pass.astimezone(UTC)
+        text += f", the next one due {due:%Y-%m-%d %H:%M:%S} UTC"
+    yield Text(text)
+    if table.unread:
+        yield Text(
+            f"{table.name}: {table.unread:,} documents without a time in the "
+            "change_detection_column, whose changes passes do not see",
+            style="yellow",
+        )
+
+
 def _page(seen: Seen) -> RenderableType:
     return Group(*(part for each in seen.schemas for part in _section(seen, each)))
 
@@ -186,8 +205,11 @@ def _section(seen: Seen, schema: SchemaStatus) -> Iterator[RenderableType]:
         run += f" ({schema.instance})"
     yield Text(f"{schema.schema} <- {schema.database}: {run}", style="bold")
     age = _age(seen, schema)
+    passes = any(each.passes is not None for each in schema.tables)
     if schema.wall_time is None or age is None:
-        yield Text("position: none yet")
+        yield Text(
+            "position: none, read in batch mode" if passes else "position: none yet"
+        )
     else:
         when = schema.wall_time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         yield Text(
@@ -210,6 +232,9 @@ def _section(seen: Seen, schema: SchemaStatus) -> Iterator[RenderableType]:
             f"{each.rescued:,}",
         )
     yield table
+    for each in schema.tables:
+        if each.passes is not None:
+            yield from _passes(each, seen.at)
     for error in schema.errors:
         place = f" {error.table}" if error.table else ""
         times = f" ({error.count} times)" if error.count > 1 else ""

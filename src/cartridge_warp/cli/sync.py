@@ -46,7 +46,11 @@ log = logging.getLogger(__name__)
     metavar="A,B",
     help="Sync these collections alone; globs are allowed.",
 )
-@click.option("--once", is_flag=True, help="Copy, catch up to now, and end.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Copy, catch up to now (in batch mode: one pass), and end.",
+)
 @click.option(
     "--full-resync",
     is_flag=True,

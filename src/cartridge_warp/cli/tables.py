@@ -28,6 +28,8 @@ STYLES = {
     Phase.RESYNCING: "cyan",
     Phase.COPIED: "cyan",
     Phase.STREAMING: "green",
+    Phase.READING: "cyan",
+    Phase.WAITING: "green",
     Phase.DONE: "green",
     Phase.FAILED: "bold red",
     Phase.UNSUPPORTED: "yellow",
@@ -36,11 +38,8 @@ STYLES = {
 _COPYING = (Phase.COPYING, Phase.RESYNCING)
 # What a person watches comes first when the terminal is too short for all tables.
 _ORDER = {
-    Phase.FAILED: 0,
-    Phase.COPYING: 1,
-    Phase.RESYNCING: 1,
-    Phase.STARTING: 2,
-    Phase.STREAMING: 3,
+    **{Phase.FAILED: 0, Phase.COPYING: 1, Phase.RESYNCING: 1, Phase.STARTING: 2},
+    **{Phase.READING: 3, Phase.STREAMING: 4, Phase.WAITING: 5},
 }
 _RIGHT = {"rows", "rate", "lag", "ETA", "dead letters", "copied", "upserted"} | {
     *("deleted", "rescued", "chunks")
@@ -58,7 +57,10 @@ def grid(*columns: str) -> Table:
 
 
 def live(view: View, rates: Rates) -> RenderableType:
-    """Every table with its phase, rows, rate, lag, time to go and dead letters."""
+    """Every table with its phase, rows, rate, lag, time to go and dead letters.
+
+    The lag of a table of batch mode is its own: the age of its last complete pass.
+    """
     table = grid("table", "phase", "rows", "rate", "lag", "ETA", "dead letters")
     rows = sorted(
         ((schema, each) for schema in view.schemas for each in schema.tables),
@@ -71,8 +73,8 @@ def live(view: View, rates: Rates) -> RenderableType:
             phase(each.phase),
             _rows(each),
             "" if rate is None else f"{rate:,.0f}/s",
-            _seconds(schema.lag_seconds),
-            _eta(each, rate),
+            _seconds(_lag(schema, each, view.taken)),
+            _eta(each, rate, view.taken),
             _count(each.counts.dead_letters, "red"),
         )
     return Group(table, *_troubles(view))
@@ -112,6 +114,16 @@ def _troubles(view: View) -> Iterator[Text]:
         for table in schema.tables:
             if table.last_error:
                 yield _trouble(_name(schema, table), table.last_error)
+            if table.unread:
+                yield _trouble(_name(schema, table), _unread(table.unread))
+
+
+def _unread(number: int) -> str:
+    """Never silent: what passes cannot see."""
+    return (
+        f"{number:,} document{'s' * (number != 1)} without a time in the "
+        "change_detection_column: passes do not see their changes"
+    )
 
 
 def _trouble(name: str, error: str) -> Text:
@@ -148,7 +160,16 @@ def _rows(table: TableView) -> str:
     return f"{table.counts.copied + table.counts.applied:,}"
 
 
-def _eta(table: TableView, rate: float | None) -> str:
+def _lag(schema: SchemaView, table: TableView, now: float) -> float | None:
+    if table.next_pass is None:
+        return schema.lag_seconds
+    return table.batch_lag(now)
+
+
+def _eta(table: TableView, rate: float | None, now: float) -> str:
+    """Until the copy is over, or the next pass begins."""
+    if table.phase is Phase.WAITING and table.next_pass is not None:
+        return _seconds(max(table.next_pass - now, 0.0))
     left = table.expected - table.copied
     if table.phase not in _COPYING or not rate or left <= 0:
         return ""

@@ -1,5 +1,6 @@
 """What the process was told to do: ``load`` reads it, the structs hold it."""
 
+from .detection import zone
 from .load import load
 from .model import (
     DestinationSettings,
@@ -26,4 +27,5 @@ __all__ = [
     "TableSettings",
     "load",
     "redact",
+    "zone",
 ]

@@ -9,6 +9,8 @@ from msgspec import convert
 from cartridge_warp.model import TableOptions
 
 from .check import Values
+from .detection import CASCADING as _DETECTION
+from .detection import TOP, Detection
 from .model import (
     DestinationSettings,
     ErrorSettings,
@@ -26,7 +28,7 @@ _OPTIONS: Final = set(TableOptions.__struct_fields__)
 #: Settings that cascade down to a table.
 _TABLE: Final = _OPTIONS | {"schema_sample_size", "max_parallel_streams", "on_drop"}
 #: Every setting that may stand at more than one level.
-CASCADING: Final = frozenset(_TABLE | _FLOW)
+CASCADING: Final = frozenset(_TABLE | _FLOW | _DETECTION)
 #: Settings of the whole process that each schema acts on.
 _ABOVE: Final = {"global_table_whitelist", "global_table_blacklist", "on_history_lost"}
 #: Settings a schema has for itself alone.
@@ -34,7 +36,8 @@ _OWN: Final = (
     set(WrittenSchema.__struct_fields__)
     - set(Flow.__struct_fields__)
     - _TABLE
-    - {"default_max_parallel_streams"}
+    - _DETECTION
+    - {"mode", "default_max_parallel_streams", "default_polling_interval"}
 )
 
 
@@ -56,37 +59,47 @@ def resolve(
         "max_parallel_streams": top.get("global_max_parallel_streams", 1),
         "on_history_lost": source.on_history_lost,
     }
+    detection = TOP.below(top["source"])
     return Settings(
         mode="single" if mode == "single" else "multi",
         source=source,
         destination=destination,
-        schemas=tuple(_schema(above, schema) for schema in chosen),
+        schemas=tuple(
+            _schema(above, schema, detection, source.timezone) for schema in chosen
+        ),
         monitoring=convert(top.get("monitoring", {}), MonitoringSettings),
         error_handling=errors,
         places=places,
     )
 
 
-def _schema(top: Values, schema: Values) -> SchemaSettings:
+def _schema(
+    top: Values, schema: Values, detection: Detection, timezone: str
+) -> SchemaSettings:
     above = {**_some(top, _TABLE), **_some(schema, _TABLE)}
     above["max_parallel_streams"] = schema.get(
         "default_max_parallel_streams", above["max_parallel_streams"]
     )
+    here = detection.below(schema)
+    tables = [*schema.get("tables", ()), {"name": "*"}]
+    *named, defaults = (_table(above, here, table) for table in tables)
     fields: dict[str, Any] = {
         **_some(top, _FLOW | _ABOVE),
         **_some(schema, _FLOW | _OWN),
-        "tables": tuple(_table(above, table) for table in schema.get("tables", ())),
-        "defaults": _table(above, {"name": "*"}),
+        "timezone": timezone,
+        "tables": tuple(named),
+        "defaults": defaults,
     }
     return SchemaSettings(**fields)
 
 
-def _table(above: Values, table: Values) -> TableSettings:
+def _table(above: Values, detection: Detection, table: Values) -> TableSettings:
     values = {**above, **table}
     return TableSettings(
         name=values["name"],
         options=TableOptions(**_some(values, _OPTIONS)),
         **_some(values, _TABLE - _OPTIONS),
+        **detection.below(table).settings(),
     )
 
 

@@ -15,6 +15,7 @@ from cartridge_warp.model import (
     TableOptions,
 )
 
+from . import detection
 from .check import Checked, Values, nearest, variable
 from .model import DestinationSettings, HealthSettings, PrometheusSettings
 from .node import NOWHERE, Problem
@@ -52,6 +53,7 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
     """
     _uris(checked)
     _ports(checked)
+    detection.check(checked)
     top = checked.values
     _soft_column(checked, "destination", top.get("destination", {}))
     metadata = top.get("destination", {}).get("metadata_schema", _METADATA)

@@ -15,19 +15,26 @@ from msgspec import Meta, Struct
 from cartridge_warp.model import TableOptions
 
 from .model import (
+    ChangeColumn,
     Deletion,
     Depth,
     DestinationSettings,
+    DetectDeletes,
     ErrorSettings,
     HealthSettings,
+    Interval,
     Misfit,
+    Mode,
     MonitoringSettings,
     OnDrop,
+    Overlap,
     Patterns,
     PrometheusSettings,
     SampleSize,
+    Schedule,
     SoftColumn,
     SourceSettings,
+    Strategy,
     Streams,
 )
 
@@ -100,6 +107,13 @@ class WrittenTable(Shape, kw_only=True):
     on_misfit: Misfit = "rescue"
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
+    mode: Mode = ""
+    change_detection_strategy: Strategy = "log"
+    change_detection_column: ChangeColumn = "updated_at"
+    change_detection_overlap_seconds: Overlap = 60.0
+    schedule: Schedule = ""
+    detect_deletes: DetectDeletes = False
+    polling_interval_seconds: Interval = 5.0
 
 
 class Flow(Shape, kw_only=True):
@@ -152,6 +166,13 @@ class WrittenSchema(Flow, kw_only=True):
     on_misfit: Misfit = "rescue"
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
+    mode: Mode = ""
+    change_detection_strategy: Strategy = "log"
+    change_detection_column: ChangeColumn = "updated_at"
+    change_detection_overlap_seconds: Overlap = 60.0
+    schedule: Schedule = ""
+    detect_deletes: DetectDeletes = False
+    default_polling_interval: Interval = 5.0
 
 
 class Written(Flow, kw_only=True):
@@ -197,26 +218,19 @@ class Written(Flow, kw_only=True):
 #: because a setting that is read and ignored would be a lie.
 LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
     {
-        Written: frozenset(
-            "change_detection dry_run full_resync performance schema_evolution".split()
-        ),
+        Written: frozenset("dry_run full_resync performance schema_evolution".split()),
         SourceSettings: frozenset(
-            "auth_source change_detection_column change_detection_strategy"
-            " connection_pool_size replica_set ssl_enabled timezone"
+            "auth_source connection_pool_size replica_set ssl_enabled"
             " use_change_streams".split()
         ),
         DestinationSettings: frozenset(
             "database max_connections max_retries min_connections"
             " pool_size schema upsert_mode".split()
         ),
-        WrittenSchema: frozenset(
-            "default_batch_size default_polling_interval mode schedule"
-            " schema_evolution".split()
-        ),
+        WrittenSchema: frozenset("default_batch_size schema_evolution".split()),
         WrittenTable: frozenset(
-            "detect_deletes enable_schema_evolution exclude_fields"
+            "enable_schema_evolution exclude_fields"
             " filter full_load_batch_size full_load_enabled include_fields mask"
-            " mode polling_interval_seconds schedule"
             " stream_batch_size write_batch_size".split()
         ),
         MonitoringSettings: frozenset({"heartbeat_url", "webhook_url"}),

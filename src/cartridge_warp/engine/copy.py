@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cwarp_core import ChangeEvent
 
@@ -39,11 +39,22 @@ class Copy:
 
     A table is here from the moment its chunks are planned until the stream's position
     has passed everything its copy has read.
+
+    after: the schema's phase once nothing is copied any more.  completed: told of each
+    collection whose last chunk is done.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(
+        self,
+        line: Line,
+        *,
+        after: Phase = Phase.STREAMING,
+        completed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.failure: Exception | None = None
         self._line = line
+        self._after = after
+        self._completed = completed
         self._changed = line.runtime.condition()
         self._maps: dict[str, ChunkMap] = {}
         #: Tables with a chunk to claim, in order; how many workers are at each.
@@ -153,8 +164,8 @@ class Copy:
             ]
             for name in consistent:
                 del self._maps[name]
+                self._line.progress.table(name, Phase.STREAMING)
         for name in consistent:
-            self._line.progress.table(name, Phase.STREAMING)
             log.info("table consistent", extra={"collection": name})
 
     # --- the workers ------------------------------------------------------------
@@ -180,7 +191,7 @@ class Copy:
                 finished = not self._working and self.failure is None
                 self._changed.notify_all()
             if finished and not self._line.stop.requested:
-                self._line.progress.phase(Phase.STREAMING)
+                self._line.progress.phase(self._after)
 
     def _next(self) -> Shape | None:
         """A table with a chunk to claim; without one the worker is counted out."""
@@ -238,15 +249,18 @@ class Copy:
             chunks = self._maps[shape.collection]
             chunks.done(chunk, read_time, read_until, committed)
             complete = chunks.complete
+            if complete:
+                # Told here: the position may pass it as soon as this is let go of.
+                self._line.progress.table(shape.collection, Phase.COPIED)
             self._changed.notify_all()
         if complete:
-            self._line.progress.table(shape.collection, Phase.COPIED)
             extra: dict[str, object] = {"collection": shape.collection}
             if chunk.resync:
                 extra |= {"written": chunks.written, "removed": chunks.removed}
             log.info(
                 "table resynced" if chunk.resync else "table complete", extra=extra
             )
+            self._completed(shape.collection)
 
     def handed_back(self, shape: Shape, chunk: Chunk, *, careful: bool) -> None:
         """A worker gave its chunk up, and nothing of it was kept."""

@@ -54,7 +54,7 @@ class Line:
         self.clock = self.runtime.clock
         self.structure = self.runtime.condition()
         self.letters = LetterLog(self.clock)
-        self.fatal: WarpError | None = None
+        self.fatal: Exception | None = None
         self.resyncs = destination if isinstance(destination, Resyncs) else None
         self.asked = Asked()
         self._passing = source.passing if isinstance(source, KnowsPassing) else None
@@ -71,10 +71,10 @@ class Line:
             runtime=self.runtime,
         )
 
-    def selects(self, collection: str) -> bool:
-        """Is this collection followed? What the source makes for itself is not."""
+    def streams(self, collection: str) -> bool:
+        """Is it followed by the stream? What the source makes for itself is not."""
         passing = self._passing is not None and self._passing(collection)
-        return not passing and self.schema.selects(collection)
+        return not passing and self.schema.streams(collection)
 
     def retry(
         self, call: Callable[[], T], *, wait: Callable[[float], bool] | None = None

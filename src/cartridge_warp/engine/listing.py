@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..model import Collection
 from .line import Line
 
-#: Kinds that no change stream covers, and why.
+#: Kinds that no change stream covers, and why. Batch mode reads them.
 UNSUPPORTED = {
-    "view": "a view has no documents of its own to follow; sync its collection",
+    "view": "a view has no documents of its own to follow",
     "timeseries": "MongoDB has no change stream for time-series collections",
 }
 

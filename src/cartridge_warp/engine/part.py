@@ -47,8 +47,9 @@ class Part(Struct, frozen=True):
 class Piece:
     """As much of a part as one transaction takes; the last one has the position.
 
-    filtered: events of collections that are not synced.  ignored: collection -> events
-    that ask for nothing, because it has no table yet and no document to make one from.
+    filtered: events of collections that are not streamed.  ignored: collection ->
+    events that ask for nothing, because it has no table yet and no document to make one
+    from.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
     ignored: dict[str, int] = {}
     nbytes = filtered = 0
     for collection, changes in part.collections.items():
-        if not line.selects(collection):
+        if not line.streams(collection):
             filtered += changes.events
             continue
         shape = tables.found(collection, changes.last.values())
@@ -223,7 +224,7 @@ class Slice:
         self._deletes: dict[str, ClusterTime] = {}
         self._unheld: list[str] = []
         for key, time in self._deleted:
-            text = _held_text(key, self.table.key)
+            text = held_text(key, self.table.key)
             if text is None:
                 self._unheld.append(key_text(key, "canonical"))
             else:
@@ -271,11 +272,11 @@ def _stale(rejects: Sequence[Reject], encoding: str) -> tuple[str, ...]:
         return ()
     documents = Reply.of_documents(sound)
     keys = map(documents.key, range(len(documents)))
-    texts = (_held_text(each, encoding) for each in keys if each is not None)
+    texts = (held_text(each, encoding) for each in keys if each is not None)
     return tuple(each for each in texts if each is not None)
 
 
-def _held_text(key: bytes, encoding: str) -> str | None:
+def held_text(key: bytes, encoding: str) -> str | None:
     """The text of an id; None for one that this encoding cannot hold.
 
     A row of such an id cannot exist, so there is nothing to delete but a dead letter.

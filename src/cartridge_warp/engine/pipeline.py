@@ -10,6 +10,8 @@ from ..errors import HistoryLost, Owned, PreconditionError, WarpError
 from ..killpoint import reached
 from ..model import ClusterTime, Position
 from ..retry import Stopped
+from .batch_mode import BatchMode
+from .batch_open import refuse_unusable
 from .copy import Copy
 from .heartbeat import Heartbeat
 from .history import told
@@ -34,7 +36,9 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
     the copy. With ``once`` the end is the source's time when the last copy was done:
     the tables are then as the source was at that moment. anew: the position is a new
     one, and every table is resynced; so it is too when the history behind the position
-    is lost, where the settings say so. Closes both ends. Raises WarpError.
+    is lost, where the settings say so. Tables of batch mode are read beside that, with
+    ``once`` by one pass each; where there are no others, no change stream is opened.
+    Closes both ends. Raises WarpError.
     """
     with contextlib.closing(line.source), contextlib.closing(line.destination):
         backoff = line.backoff()
@@ -71,7 +75,7 @@ def _attempt(line: Line, *, once: bool, anew: bool) -> None:
 
 
 def _start(line: Line, *, anew: bool) -> list[Position]:
-    """Check both ends, own the schema and know where each lane goes on.
+    """Check both ends, own the schema and know where each lane goes on, if it streams.
 
     A server that cannot be reached now is an error: whoever starts a sync wants to
     hear of a wrong address, and a supervisor will start it again.
@@ -80,11 +84,16 @@ def _start(line: Line, *, anew: bool) -> list[Position]:
     try:
         started = destination.validate()
         identity = source.validate(new=not started)
-        refuse_unsupported(line.schema, source.discover())
+        listed = source.discover()
+        refuse_unsupported(line.schema, listed)
+        refuse_unusable(line, listed)
         line.progress.connected(True, "source")
         positions = _owned(line, lambda: destination.open(identity))
         line.progress.connected(True, "destination")
         reached("marker_read")
+        if not line.schema.has_stream:
+            log.info("reading in batch mode")
+            return []
         if not positions:
             first = source.position_now()
             positions = [first] * line.schema.lanes
@@ -143,18 +152,26 @@ def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
 
 def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
     tables, copy = Tables(line), Copy(line)
+    batches = BatchMode(line, tables, once=once)
     try:
-        copied = prepare(line, tables, min(each.cluster_time for each in positions))
+        place = min((each.cluster_time for each in positions), default=0)
+        copied = prepare(line, tables, place)
+        batches.start()
+        if not positions:
+            batches.run()
+            return
         line.progress.phase(Phase.STREAMING)
         copy.start(copied)
         with Requests(line, tables):
             if len(positions) != line.schema.lanes:
                 positions = _levelled(line, tables, copy, positions)
-            end = _End(line, copy) if once else _never
+            end = _End(line, copy, batches) if once else None
             Stream(line, tables, copy, positions, end).run()
+        batches.check()
     finally:
         line.stop.request()
         copy.join()
+        batches.join()
 
 
 def _levelled(
@@ -173,21 +190,20 @@ def _levelled(
     return [place] * line.schema.lanes
 
 
-def _never() -> None:
-    """The end of a sync that follows its source."""
-
-
 class _End:
-    """The end of a sync that catches up: the source's time when the copy is done."""
+    """The end of a sync that catches up: the source's time when the copy is done, and
+    the passes of batch mode are."""
 
-    def __init__(self, line: Line, copy: Copy) -> None:
+    def __init__(self, line: Line, copy: Copy, batches: BatchMode) -> None:
         self._line = line
         self._copy = copy
+        self._batches = batches
         self._time: ClusterTime | None = None
 
     def __call__(self) -> ClusterTime | None:
-        if self._copy.working or self._line.asked:
-            # Also one that was begun since.
+        working = self._copy.working or self._batches.working
+        if working or self._line.asked:
+            # Also a copy that was begun since.
             self._time = None
         elif self._time is None:
             reached("handover")

@@ -23,15 +23,16 @@ def refuse_unsupported(schema: SchemaSettings, listed: Iterable[Collection]) -> 
     asked = {*schema.table_whitelist, *schema.global_table_whitelist}
     for each in listed:
         reason = UNSUPPORTED.get(each.kind)
-        if reason is not None and each.name in asked and schema.selects(each.name):
+        if reason is not None and each.name in asked and schema.streams(each.name):
             raise PreconditionError(
-                f"{schema.database}.{each.name} cannot be synced: {reason}",
-                hint="leave it out of --tables, or of the whitelist in the file",
+                f"{schema.database}.{each.name} cannot be streamed: {reason}",
+                hint=f"read it in batch mode: set mode: batch for the table "
+                f"{each.name}, or leave it out of --tables and of the whitelist",
             )
 
 
 def prepare(line: Line, tables: Tables, position_time: ClusterTime) -> list[Planned]:
-    """Find or make the table of every selected collection.
+    """Find or make the table of every collection that is streamed.
 
     Returns those whose copy is not complete, or has read what the position has not
     passed. Nobody applies events yet. Raises PreconditionError, and what the ends do.
@@ -48,12 +49,11 @@ class _Preparation:
 
     def run(self) -> list[Planned]:
         line = self._line
-        states = {
-            state.table.collection: state
-            for state in line.retry(line.destination.tables)
-        }
-        self._tables.reserve(state.table.name for state in states.values())
+        states = self._tables.open()
+        self._check_modes(states)
         self._leave(states)
+        if not line.schema.has_stream:
+            return []
         if states:
             # Whoever owned the schema before has read nothing newer than this.
             self._newest = line.retry(line.source.newest_time)
@@ -62,10 +62,10 @@ class _Preparation:
         listed = {
             each.name: each
             for each in line.retry(line.source.discover)
-            if line.selects(each.name) and self._can_follow(each)
+            if line.streams(each.name) and self._can_follow(each)
         }
         # A table whose collection is gone stays, and follows it if it comes back.
-        kept = [name for name in states if line.selects(name)]
+        kept = [name for name in states if line.streams(name)]
         found = [
             self._table(name, states.get(name), listed.get(name))
             for name in dict.fromkeys([*listed, *kept])
@@ -76,9 +76,37 @@ class _Preparation:
         reason = UNSUPPORTED.get(collection.kind)
         if reason is None:
             return True
-        log.warning("not synced: %s", reason, extra={"collection": collection.name})
+        log.warning(
+            "not synced: %s",
+            reason,
+            extra={
+                "collection": collection.name,
+                "hint": "to read it pass by pass, set mode: batch for the table",
+            },
+        )
         self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
         return False
+
+    def _check_modes(self, states: Mapping[str, TableState]) -> None:
+        """Neither the stream nor passes know what a table has from the other.
+
+        Raises PreconditionError for one that is to go over.
+        """
+        schema = self._line.schema
+        for name, state in states.items():
+            streamed = state.planned and state.batch is None
+            if streamed and schema.batches(name):
+                before, now = "streamed", "batch"
+            elif state.batch is not None and schema.streams(name):
+                before, now = "read in batch mode", "stream"
+            else:
+                continue
+            raise PreconditionError(
+                f"{schema.name}.{state.table.name} was {before} so far, and mode "
+                f"{now} does not know which changes it has",
+                hint='let it be copied again ("Copy one table again" in '
+                "docs/troubleshooting.md), or leave its mode as it was",
+            )
 
     def _leave(self, states: Mapping[str, TableState]) -> None:
         """A table that a run does not follow lacks that run's changes."""
@@ -86,7 +114,8 @@ class _Preparation:
         leaves = [
             state.table
             for name, state in states.items()
-            if not state.left and not line.selects(name)
+            # A table of batch mode goes on at its marker, whenever that is.
+            if not state.left and state.batch is None and not line.schema.selects(name)
         ]
         if leaves:
             line.retry(lambda: line.destination.leave(leaves))
@@ -107,7 +136,7 @@ class _Preparation:
                 self._line.progress.table(name, Phase.EMPTY)
                 return None
             return self._told(*made, listed)
-        shape = tables.adopt(state, self._newest)
+        shape = tables.known(state, self._newest)
         if reason := _resync_for(state, listed):
             return self._resynced(shape, reason, listed)
         if not state.planned:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import DestinationError, SourceError
-from ..model import ClusterTime
+from ..model import BatchState, ClusterTime
 
 End = Literal["source", "destination"]
 
@@ -51,6 +51,9 @@ class Phase(StrEnum):
     STREAMING = "streaming"
     #: Its collection is there no more; the table is as that left it.
     GONE = "gone"
+    #: A pass of batch mode is under way; and the next one is waited for.
+    READING = "reading"
+    WAITING = "waiting"
     DONE = "done"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -96,7 +99,10 @@ class TableView(Struct, frozen=True):
 
     before: ``counts.copied`` when that began.  table: its name in the destination, ""
     while it has none.  pending_letters: dead letters that wait in the destination,
-    those of earlier runs included; None until known.
+    those of earlier runs included; None until known.  Of a table of batch mode: passes:
+    that have ended, earlier processes' too. last_pass: when the last of them began,
+    which is how old its rows may be; next_pass: when the next one is due.  unread:
+    documents in which passes see no change.
     """
 
     collection: str
@@ -109,6 +115,14 @@ class TableView(Struct, frozen=True):
     pending_letters: int | None = None
     last_commit: float | None = None
     last_error: str = ""
+    passes: int = 0
+    last_pass: float | None = None
+    next_pass: float | None = None
+    unread: int = 0
+
+    def batch_lag(self, now: float) -> float | None:
+        """How old the rows of a table of batch mode may be, in seconds; else None."""
+        return None if self.last_pass is None else max(now - self.last_pass, 0.0)
 
     @property
     def copied(self) -> int:
@@ -256,7 +270,7 @@ class SchemaProgress:
     def phase(self, phase: Phase) -> None:
         with self._lock:
             self._view = replace(self._view, phase=phase)
-        if phase in (Phase.STREAMING, Phase.STANDBY):
+        if phase in (Phase.STREAMING, Phase.STANDBY, Phase.WAITING):
             self._begin()
 
     def connected(self, yes: bool, end: End | None = None) -> None:
@@ -333,6 +347,18 @@ class SchemaProgress:
                 last_commit=now,
             )
             self._view = replace(self._view, last_commit=now, turned=now)
+
+    def passed(self, collection: str, state: BatchState, due: float) -> None:
+        """Where a table of batch mode is now, and when its next pass begins."""
+        with self._lock:
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen,
+                passes=state.passes,
+                last_pass=state.began or None,
+                next_pass=due,
+                unread=state.unread,
+            )
 
     def restructured(self, collection: str, changes: int) -> None:
         """So many structure changes of this table are committed."""

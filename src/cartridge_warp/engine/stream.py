@@ -10,7 +10,7 @@ from ..model import ClusterTime, Position
 from ..retry import Stopped
 from .batcher import DOCUMENT_OPERATIONS, Batcher, Pending
 from .copy import Copy
-from .feed import Arrival, Feed
+from .feed import HURRY, PATIENCE, Arrival, Feed
 from .lanes import IDLE_SECONDS, Lanes
 from .line import Line
 from .structure import Structure
@@ -29,7 +29,7 @@ class Stream:
     """Follows the source from the smallest of the lanes' ``positions`` on.
 
     until: asked at every turn; the stream ends as soon as its position has reached the
-    time it answers. None: not yet, or never.
+    time it answers, None: not yet. Without ``until`` it never ends.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Stream:
         tables: Tables,
         copy: Copy,
         positions: Sequence[Position],
-        until: Callable[[], ClusterTime | None],
+        until: Callable[[], ClusterTime | None] | None = None,
     ) -> None:
         self._line = line
         self._tables = tables
@@ -62,7 +62,8 @@ class Stream:
         self._several = len(positions) > 1
         self._reached: Position | None = None
         self._settled = False
-        self._feed = Feed(line, first, self._news)
+        patience = PATIENCE if until is None else HURRY
+        self._feed = Feed(line, first, self._news, patience)
 
     def run(self) -> Position:
         """Returns the end's position, where every lane stands then.
@@ -82,7 +83,7 @@ class Stream:
     def _turn(self) -> Position | None:
         """What can be done at once; the end's position when it is reached."""
         self._line.progress.turn()
-        until = self._until()
+        until = self._until() if self._until is not None else None
         with self._news:
             self._news.wait_for(self._has_work, TURN_SECONDS)
             arrival = self._feed.take() if self._has_room else None
@@ -141,7 +142,7 @@ class Stream:
                 index += 1
             else:
                 self._submit()
-        if any(shape.gone for shape in self._tables.all):
+        if any(shape.gone for shape in self._tables.streamed):
             # A server before 6.0 does not tell of a collection that is made.
             for event in events:
                 self._structure.noticed(event)

@@ -42,12 +42,12 @@ class Structure:
             return False
         # What is on its way may make the table only now.
         names = (event.collection, event.to_collection)
-        return any(name is not None and self._line.selects(name) for name in names)
+        return any(name is not None and self._line.streams(name) for name in names)
 
     def happened(self, event: ChangeEvent) -> None:
         """Everything before it is committed, and nobody applies events."""
         tables, time, operation = self._tables, event.cluster_time, event.operation
-        gone = [shape for shape in tables.all if shape.since < time]
+        gone = [shape for shape in tables.streamed if shape.since < time]
         if operation == "dropDatabase":
             # Its collections were dropped one by one before.
             gone = [shape for shape in gone if not shape.gone]
@@ -65,7 +65,7 @@ class Structure:
 
     def _renamed(self, name: str, event: ChangeEvent) -> None:
         """A collection got this name, documents and all."""
-        if not self._line.selects(name):
+        if not self._line.streams(name):
             return
         shape = self._tables.get(name)
         if shape is None:

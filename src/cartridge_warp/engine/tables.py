@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -35,48 +35,78 @@ _RETIRED = {
 
 
 class Tables:
-    """The synced tables by collection. Any thread, once they are prepared."""
+    """The synced tables by collection. Any thread, once they are prepared.
+
+    states: what the destination had at the start.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._making = line.runtime.condition()
         self._shapes: dict[str, Shape] = {}
         self._names: set[str] = set()
+        self.states: Mapping[str, TableState] = {}
 
     def get(self, collection: str) -> Shape | None:
         return self._shapes.get(collection)
 
-    def named(self, table: str) -> Shape | None:
-        """By the name of the table."""
-        for shape in self.all:
-            if shape.table.name == table:
-                return shape
-        return None
-
     @property
-    def all(self) -> list[Shape]:
-        return list(self._shapes.values())
+    def streamed(self) -> list[Shape]:
+        """Those that the change stream feeds."""
+        shapes = list(self._shapes.values())
+        return [each for each in shapes if self._line.streams(each.collection)]
 
-    def reserve(self, names: Iterable[str]) -> None:
-        """Tables of these names are there, followed or not."""
-        self._names |= {*names}
+    def named(self, table: str) -> Shape | None:
+        """A streamed one by the name of its table."""
+        named = (each for each in self.streamed if each.table.name == table)
+        return next(named, None)
 
-    def adopt(self, state: TableState, known: ClusterTime) -> Shape:
+    def open(self) -> Mapping[str, TableState]:
+        """Ask the destination which tables there are, by collection."""
+        found = self._line.retry(self._line.destination.tables)
+        self._names = {state.table.name for state in found}
+        self.states = {state.table.collection: state for state in found}
+        return self.states
+
+    def known(self, state: TableState, read_until: ClusterTime = 0) -> Shape:
         """A table made by an earlier run, as the settings are now.
 
-        known: no row of it is newer.
+        read_until: as ``Shape`` has it.
         """
         line = self._line
         table = self._able_to_delete(self._as_set(state.table))
         shape = self._shapes[table.collection] = Shape(
-            line, table, known, since=state.origin.since, gone=state.gone
+            line, table, read_until, since=state.origin.since, gone=state.gone
         )
         if state.pending_letters:
             waiting = partial(line.destination.waiting_keys, table)
             shape.make_up(line.retry(waiting))
         return shape
 
+    def create(self, collection: str) -> Shape | None:
+        """Make the table of a collection that has none; None without a document."""
+        with self._making:
+            return self._create(collection)
+
     # --- copies -----------------------------------------------------------------
+
+    def plan(
+        self,
+        shape: Shape,
+        ranges: Sequence[ChunkRange],
+        origin: Origin | None = None,
+    ) -> Sequence[Chunk]:
+        """Store the chunks of a table's first copy, once.
+
+        origin: of a table that is streamed.
+        """
+        line, table, resyncs = self._line, shape.table, self._line.resyncs
+        with line.structure:
+            chunks = line.retry(lambda: line.destination.plan(table, ranges))
+            if resyncs is not None and origin is not None:
+                line.retry(lambda: resyncs.know(table, origin))
+                shape.since = origin.since
+        return chunks
 
     def copied(self, collection: str, identity: str = "") -> Planned | None:
         """A collection without a table: its new one, ready to be copied.
@@ -84,7 +114,7 @@ class Tables:
         identity: as in ``Collection``. None while there is no document to learn from;
         the first one will come with the stream.
         """
-        shape = self._create(collection)
+        shape = self.create(collection)
         if shape is None:
             return None
         return shape, self.planned(shape, identity)
@@ -94,7 +124,7 @@ class Tables:
         source = self._line.source
         since = self._line.retry(source.newest_time)
         ranges = self._line.retry(lambda: source.plan_chunks(shape.collection))
-        return self._plan(shape, ranges, Origin(since, identity))
+        return self.plan(shape, ranges, Origin(since, identity))
 
     def resynced(self, shape: Shape, origin: Origin) -> Planned:
         """A table that has rows: it is compared with its collection, in new chunks.
@@ -172,7 +202,7 @@ class Tables:
         if shape is not None:
             # Its rows come with these events, so what happened since is not behind.
             since = min(each.cluster_time for each in events)
-            self._plan(shape, [], Origin(since))
+            self.plan(shape, [], Origin(since))
             self._line.progress.table(
                 collection, Phase.STREAMING, table=shape.table.name
             )
@@ -286,17 +316,6 @@ class Tables:
         if (bounds := source.key_bounds(collection)) is not None:
             encodings.update(key_encoding(key) for key in bounds)
         return seen, encodings
-
-    def _plan(
-        self, shape: Shape, ranges: Sequence[ChunkRange], origin: Origin
-    ) -> Sequence[Chunk]:
-        line, table, resyncs = self._line, shape.table, self._line.resyncs
-        with line.structure:
-            chunks = line.retry(lambda: line.destination.plan(table, ranges))
-            if resyncs is not None:
-                line.retry(lambda: resyncs.know(table, origin))
-        shape.since = origin.since
-        return chunks
 
 
 def _divided(

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 #: The figures are for a graph and an alert, and cost a query each.
 LOOK_SECONDS = 15.0
 
-#: Until the first position is stored there is nothing to look at.
+#: The first look is an early one.
 START_SECONDS = 0.5
 
 
@@ -31,15 +31,13 @@ class Watch(Beside):
 
     def ended(self) -> None:
         # What the closing summary tells is as of the end.
-        if self.line.progress.position_time is not None:
-            self._look()
+        self._look()
 
     def work(self) -> None:
         pause = START_SECONDS
         while not self.over.wait(pause):
-            if self.line.progress.position_time is not None:
-                self._look()
-                pause = LOOK_SECONDS
+            self._look()
+            pause = LOOK_SECONDS
 
     def _look(self) -> None:
         source, destination = self.line.source, self.line.destination

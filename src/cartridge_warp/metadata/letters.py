@@ -173,6 +173,26 @@ def without_key(
     return cur.fetchall()
 
 
+def absent(
+    cur: Cursor[TupleRow], meta: str, table: Table, keys: sql.Composable
+) -> list[str]:
+    """The keys of the table's pending letters that are not among ``keys``, which is as
+    ``resolve`` has it."""
+    queue = sql.Identifier(meta, "dead_letter_queue")
+    cur.execute(
+        sql.SQL(
+            """
+            SELECT DISTINCT d.key FROM {queue} AS d
+            WHERE d.schema_name = %s AND d.table_name = %s AND d.state = 'pending'
+              AND d.key IS NOT NULL
+              AND NOT EXISTS (SELECT FROM ({keys}) AS k (key) WHERE k.key = d.key)
+            """
+        ).format(queue=beside_parameters(queue), keys=keys),
+        (table.schema, table.name),
+    )
+    return [key for (key,) in cur.fetchall()]
+
+
 def resolve(
     cur: Cursor[TupleRow],
     meta: str,

@@ -11,7 +11,7 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ..model import Origin, SchemaChange, Table, TableState
-from . import chunks, letters, signals
+from . import batches, chunks, letters, signals
 from .store import query, unsigned
 
 
@@ -127,6 +127,7 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
     stored = chunks.by_table(cur, meta, schema)
     pending = letters.count_pending(cur, meta, schema)
     asked = signals.asked(cur, meta, schema)
+    passes = batches.by_table(cur, meta, schema)
     return [
         TableState(
             msgspec.json.decode(definition, type=Table),
@@ -134,6 +135,7 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
             stored.get(name, ()),
             pending.get(name, 0),
             left=left,
+            batch=passes[name][1] if name in passes else None,
             asked=name in asked,
             gone=gone,
             origin=Origin(unsigned(since) or 0, identity),

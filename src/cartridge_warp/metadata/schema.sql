@@ -36,6 +36,29 @@ CREATE TABLE {meta}.sync_markers (
     PRIMARY KEY (schema_name, lane)
 );
 
+-- How far the passes over a table of batch mode are. value: the last document's, of
+-- column_name, as the one field of a BSON document; value_time: what it stands for, in
+-- milliseconds since 1970; last_key: that document's _id. passes: those that ended;
+-- began_at, ended_at: of the last of them; due_at: when the next one begins. unread:
+-- documents whose column holds no time.
+CREATE TABLE {meta}.batch_markers (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    seq bigint NOT NULL DEFAULT 0,
+    column_name text NOT NULL,
+    value bytea,
+    last_key bytea,
+    value_time bigint,
+    passes bigint NOT NULL DEFAULT 0,
+    began_at timestamptz,
+    ended_at timestamptz,
+    due_at timestamptz,
+    unread bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema_name, table_name)
+);
+
 -- The ranges of _id a table is first copied by, or of its last resync. Bounds: lower
 -- inside, upper outside. Their order is that of (ordinal, chunk_id): what is split off
 -- has its chunk's ordinal. whole: it is never split. worker: the copier's slot in the

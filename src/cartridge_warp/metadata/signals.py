@@ -18,7 +18,8 @@ def ask(
 ) -> None:
     """Ask for a resync of these tables, or of every table of the schema.
 
-    One that is asked for already, and not accepted, is not asked for twice.
+    Those of batch mode are left out; their passes are what compares them. One that is
+    asked for already, and not accepted, is not asked for twice.
     """
     cur.execute(
         query(
@@ -27,6 +28,9 @@ def ask(
             SELECT t.schema_name, %(verb)s, t.table_name FROM {meta}.table_state t
             WHERE t.schema_name = %(schema)s
               AND (%(tables)s::text[] IS NULL OR t.table_name = ANY(%(tables)s))
+              AND NOT EXISTS (
+                SELECT FROM {meta}.batch_markers b
+                WHERE b.schema_name = t.schema_name AND b.table_name = t.table_name)
               AND NOT EXISTS (
                 SELECT FROM {meta}.signals s
                 WHERE s.schema_name = t.schema_name AND s.table_name = t.table_name

@@ -22,7 +22,10 @@ class TableStatus(Struct, frozen=True):
     rejected: dead letters ever made.  dead_letters: those that are pending now.
     complete_through: once the copy is finished, the source's time up to which its rows
     have every change; None where that was not recorded.  consistent: the stream is past
-    that time.
+    that time.  Of a table of batch mode, both are its last complete pass's; passes: how
+    many there were, None for a table that is streamed.  last_pass, next_pass: when the
+    last one began, and the next one is due.  unread: documents in which passes see no
+    change.
     """
 
     name: str
@@ -41,6 +44,10 @@ class TableStatus(Struct, frozen=True):
     rescued: int
     complete_through: datetime | None
     consistent: bool
+    passes: int | None
+    last_pass: datetime | None
+    next_pass: datetime | None
+    unread: int | None
     resync: bool
     written: int
     removed: int
@@ -153,10 +160,13 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
             SELECT s.table_name, r.definition ->> 'collection', r.version, s.planned,
                 c.chunks, c.done, c.documents, c.rows, s.events, s.applied,
                 s.deleted, s.superseded, s.rejected, s.rescued,
-                CASE WHEN s.planned AND c.chunks = c.done
+                CASE WHEN b.table_name IS NOT NULL THEN b.began_at
+                    WHEN s.planned AND c.chunks = c.done
                     THEN to_timestamp(div(c.read_until, 4294967296)::float8) END,
-                s.planned AND c.chunks = c.done
-                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0),
+                CASE WHEN b.table_name IS NOT NULL THEN b.passes > 0
+                    ELSE s.planned AND c.chunks = c.done
+                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0) END,
+                b.passes, b.began_at, b.due_at, b.unread,
                 c.resync, c.written, c.removed, EXISTS (
                     SELECT FROM {meta}.signals AS g
                     WHERE g.schema_name = s.schema_name AND g.accepted_at IS NULL
@@ -185,6 +195,8 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                 SELECT min(cluster_time) AS cluster_time
                 FROM {meta}.sync_markers WHERE schema_name = s.schema_name
             ) AS m ON true
+            LEFT JOIN {meta}.batch_markers b
+              ON b.schema_name = s.schema_name AND b.table_name = s.table_name
             WHERE s.schema_name = %s ORDER BY s.table_name
             """,
             meta,

@@ -77,7 +77,7 @@ def key_type(table: Table) -> str:
         raise DestinationError(f"no key encoding is called {table.key!r}") from None
 
 
-def _collated_key_type(table: Table) -> sql.Composable:
+def collated_key_type(table: Table) -> sql.Composable:
     """As the column is defined: text sorts as MongoDB sorts it."""
     kind = sql.SQL(key_type(table))
     return kind + _COLLATE_C if key_type(table) == "text" else kind
@@ -126,7 +126,7 @@ def _plain(kind: str) -> str:
 def cell_definitions(table: Table) -> list[sql.Composable]:
     """Name and type of each cell of ``cells``, in that order."""
     types: list[sql.Composable] = [
-        _collated_key_type(table),
+        collated_key_type(table),
         *map(column_type, table.columns),
     ]
     if table.options.source_ts:
@@ -190,7 +190,7 @@ def _step(table: Table, change: SchemaChange) -> sql.Composed:
         after = msgspec.structs.replace(table, key=column.type)
         return sql.SQL("ALTER COLUMN {} TYPE {} USING {}").format(
             name(KEY),
-            _collated_key_type(after),
+            collated_key_type(after),
             keys.converted(table.key, after.key, name(KEY)),
         )
     raise DestinationError(f"no schema change is called {change.kind!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from psycopg import Cursor
@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..killpoint import reached
 from ..metadata import (
+    batches,
     chunks,
     layout,
     lease,
@@ -30,8 +31,12 @@ from ..metadata import (
     store,
 )
 from ..model import (
+    Absent,
+    BatchMarker,
+    BatchState,
     Chunk,
     ChunkRange,
+    Keys,
     Origin,
     Position,
     SchemaChange,
@@ -40,7 +45,7 @@ from ..model import (
     TableState,
 )
 from ..schema import evolve
-from . import ddl, keys, preflight, resyncs, structure
+from . import absent, ddl, keys, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
@@ -92,7 +97,10 @@ class PostgresDestination:
             layout.create_schema(cur, schema)
             lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
             found = store.take_ownership(cur, meta, schema, self._database, identity)
-            if not found.positions and registry.tables(cur, meta, schema):
+            if not found.positions and any(
+                each.planned and each.batch is None
+                for each in registry.tables(cur, meta, schema)
+            ):
                 raise PreconditionError(
                     f"schema {schema} has tables of an earlier copy and no position",
                     hint="their changes since cannot be known: forget the schema as "
@@ -105,8 +113,11 @@ class PostgresDestination:
                 cur, meta, schema, self._instance.label, found.epoch
             )
             pending = letters.tables_with_pending(cur, meta, schema)
+            passes = batches.by_table(cur, meta, schema)
         owned = Tenure(meta, schema, found.epoch, pending)
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
+        for table, (seq, _) in passes.items():
+            owned.set_table(table, seq)
         self._owned, self._run_id, self._run_status = owned, run_id, "stopped"
         return found.positions
 
@@ -167,6 +178,8 @@ class PostgresDestination:
 
     def tables(self) -> list[TableState]:
         with self._link.transaction() as cur:
+            # Whoever asks before ``open`` may have metadata of an older version.
+            layout.ensure(cur, self._meta)
             states = registry.tables(cur, self._meta, self._schema)
             structure.check_present(cur, self._schema, [each.table for each in states])
             return states
@@ -240,6 +253,28 @@ class PostgresDestination:
             elif registry.newest(cur, meta, schema, name) is None:
                 raise DestinationError(f"{schema}.{name} has not been created")
             return list(chunks.by_table(cur, meta, schema).get(name, ()))
+
+    # --- batch mode -------------------------------------------------------------
+
+    def enroll(
+        self, table: Table, column: str, marker: BatchMarker | None
+    ) -> BatchState:
+        meta, schema, name = self._meta, table.schema, table.name
+        with self._link.transaction() as cur:
+            self._check_owner(cur)
+            batches.enroll(cur, meta, schema, name, column, marker)
+            seq, state = batches.by_table(cur, meta, schema)[name]
+        self._tenure.set_table(name, seq)
+        return state
+
+    def absent(self, table: Table, present: Iterable[Keys]) -> Absent:
+        own, link = self._tenure, self._link_aside()
+        try:
+            with link.transaction(statement_ms=0) as cur:
+                pending = table.name in own.letters
+                return absent.find(cur, own.meta, table, present, pending=pending)
+        finally:
+            link.drop()
 
     # --- resyncs ----------------------------------------------------------------
 

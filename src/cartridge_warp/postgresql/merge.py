@@ -24,6 +24,7 @@ from .ddl import (
     SYNCED_AT,
     cell_definitions,
     cells,
+    collated_key_type,
     key_type,
     name,
     table_name,
@@ -324,6 +325,53 @@ def given_keys(table: Table) -> sql.Composed:
     """The canonical texts of key texts: one parameter, an array of text."""
     return sql.SQL("SELECT {} FROM unnest(%s::text[]::{}[]) AS k").format(
         keys.canonical(table.key, sql.SQL("k")), sql.SQL(key_type(table))
+    )
+
+
+_PRESENT = sql.Identifier("pg_temp", "cwarp_present")
+
+
+def create_present(table: Table) -> sql.Composed:
+    """Make a temporary table of keys, which is gone at the end of the transaction."""
+    return sql.SQL("CREATE TEMPORARY TABLE {} (k {}) ON COMMIT DROP").format(
+        _PRESENT, collated_key_type(table)
+    )
+
+
+@_kept
+def add_present(table: Table) -> sql.Composed:
+    """Put keys into it: one parameter, an array of text."""
+    return sql.SQL("INSERT INTO {} SELECT unnest(%s::text[]::{}[])").format(
+        _PRESENT, sql.SQL(key_type(table))
+    )
+
+
+@_kept
+def absent_keys(table: Table) -> sql.Composed:
+    """Key texts of rows whose keys are not in it: one parameter, how many at most.
+
+    Rows that are marked as deleted are left out.
+    """
+    unmarked: sql.Composable = sql.SQL("")
+    if table.deleted_column:
+        marked = beside_parameters(name("t", table.deleted_column))
+        unmarked = sql.SQL(" AND NOT {}").format(marked)
+    return sql.SQL(
+        "SELECT t.{key}::text FROM {table} AS t WHERE NOT EXISTS"
+        " (SELECT 1 FROM {present} AS p WHERE p.k = t.{key}){unmarked} LIMIT %s"
+    ).format(
+        key=name(KEY),
+        table=beside_parameters(table_name(table)),
+        present=_PRESENT,
+        unmarked=unmarked,
+    )
+
+
+@_kept
+def present_keys(table: Table) -> sql.Composed:
+    """The canonical texts of the keys in it."""
+    return sql.SQL("SELECT {} FROM {} AS p").format(
+        keys.canonical(table.key, sql.SQL("p.k")), _PRESENT
     )
 
 

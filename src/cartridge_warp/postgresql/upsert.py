@@ -44,19 +44,21 @@ class Upserter:
         *,
         guarded: bool = False,
         pending: bool = False,
+        staged: bool = False,
         last: bool = True,
     ) -> int:
         """Bring the batches' rows into the table; no key is in them twice.
 
         guarded: equal rows are left untouched.  pending: the table may have dead
-        letters; those of the rows' keys are resolved.  last: the transaction's end
-        empties the staging table, and until then it is not needed. Returns how many
-        rows were written. Raises psycopg.Error.
+        letters; those of the rows' keys are resolved.  staged: ``stage`` took these
+        very batches in this transaction.  last: the transaction's end empties the
+        staging table, and until then it is not needed. Returns how many rows were
+        written. Raises psycopg.Error.
         """
         rows = sum(batch.rows for batch in batches)
         if not rows:
             return 0
-        if not pending and rows * len(ddl.cells(table)) <= _DIRECT_CELLS:
+        if not (staged or pending or self.stages(table, batches)):
             payload = b"".join(batch.payload for batch in batches)
             # The points of a COPY, which this stands for.
             reached("mid_copy")
@@ -68,13 +70,26 @@ class Upserter:
             )
             reached("copy_done")
             return written
-        self._staging.load(cur, table, batches)
+        if not staged:
+            self._staging.load(cur, table, batches)
         written = cur.execute(merge.merge(table, guarded=guarded)).rowcount
         if pending:
             letters.resolve(cur, self._meta, table, merge.staged_keys(table))
         if not last:
             cur.execute(merge.clear_staging(table))
         return written
+
+    def stage(
+        self, cur: Cursor[TupleRow], table: Table, batches: Sequence[EncodedBatch]
+    ) -> None:
+        """Take rows into the staging table, for a ``bring`` of this transaction."""
+        self._staging.load(cur, table, batches)
+
+    @staticmethod
+    def stages(table: Table, batches: Sequence[EncodedBatch]) -> bool:
+        """Are these rows so many that they go through staging?"""
+        rows = sum(batch.rows for batch in batches)
+        return rows * len(ddl.cells(table)) > _DIRECT_CELLS
 
 
 def cells_of(payload: bytes) -> list[bytes | None]:
@@ -104,7 +119,7 @@ def _execute(
     """Run a statement whose parameters are binary cells, without a prepared one.
 
     The driver's own way adapts Python objects; these are in PostgreSQL's form. Returns
-    how many rows it wrote.
+    the number of rows that it wrote.
     """
     connection = cur.connection
     pgconn = connection.pgconn
