@@ -269,7 +269,7 @@ def exposition(read: Callable[[], View]) -> Callable[[], tuple[str, bytes]]:
 
 
 def progress_ratio(table: TableView) -> float | None:
-    """Part of the first copy that is done, 0 to 1; None where there is none to make.
+    """Part of the copy or resync that is done, 0 to 1; None where there is none.
 
     ``expected`` is an estimate, so the count stops short of 1 until the copy is over.
     """
@@ -277,7 +277,7 @@ def progress_ratio(table: TableView) -> float | None:
         return None
     if table.phase in _COPIED:
         return 1.0
-    return min(table.counts.copied / table.expected, 0.999)
+    return min(table.copied / table.expected, 0.999)
 
 
 def _family(metric: Metric) -> Family:

@@ -16,7 +16,9 @@ from .model import (
     ChunkRange,
     ClusterTime,
     Collection,
+    Committed,
     Keys,
+    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -87,7 +89,7 @@ class Source(Protocol):
         """Ranges that together hold every ``_id`` exactly once, in order.
 
         The order is that of ``cwarp_core.KeyRanges``; a collection that sorts its ids
-        in another one is a single range.
+        in another one is a single range, ``whole``.
         """
 
     def snapshot(
@@ -213,6 +215,14 @@ class KnowsUntouched(Protocol):
 
 
 @runtime_checkable
+class KnowsPassing(Protocol):
+    """A source that makes collections for its own use. Any thread."""
+
+    def passing(self, collection: str) -> bool:
+        """Is this one of those, soon to be renamed or dropped? By its name alone."""
+
+
+@runtime_checkable
 class KnowsLetters(Protocol):
     """A destination that can count its dead letters. Any thread."""
 
@@ -239,6 +249,8 @@ class Copier(Protocol):
     ) -> None:
         """Open the chunk's transaction. Rows go straight into the table.
 
+        Those of a resync do not: ``commit`` compares them with the table's. So a row
+        that is equal is left untouched.
         read_time: the chunk was read at it or later.  careful: as in ``Batch``.
         From here to the end no structure change of the table passes, or ``commit``
         raises what ``begin`` would. Raises StructureChanged when the table's key is not
@@ -249,20 +261,28 @@ class Copier(Protocol):
         """Send rows; keep the batch's rejects as dead letters of this transaction.
 
         Returns, when careful, those of its rows that were refused and are dead letters
-        too now. Raises RowsRefused otherwise, here or in ``commit``.
+        too now; of a resync ``commit`` tells them. Raises RowsRefused otherwise, here
+        or in ``commit``.
         """
 
     def commit(
-        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
-    ) -> Chunk | None:
+        self,
+        *,
+        read_until: ClusterTime = 0,
+        split_at: bytes | None = None,
+        gone: bool = False,
+    ) -> Committed:
         """Commit rows, dead letters, counters and ``done`` together.
 
+        In a resync, rows of the chunk's range that were not written are rows of no
+        document: they go, by the table's deletion strategy. With the last chunk, so do
+        the dead letters that no chunk has met again.
         read_until: no row is newer than it, or the read time.  split_at: the chunk
         ends before this ``_id`` element, and the rest of its range becomes a new
-        pending chunk, which is returned. Raises Fenced when the schema or the chunk
-        has another owner by now, RowsRefused and DestinationUnavailable (nothing was
-        kept; ``abort``, then claim again), OutcomeUnknown, DestinationError. After any
-        of them comes ``abort``.
+        pending chunk.  gone: there is no collection any more; its rows stay.
+        Raises Fenced when the schema or the chunk has another owner by now, RowsRefused
+        and DestinationUnavailable (nothing was kept; ``abort``, then claim again),
+        OutcomeUnknown, DestinationError. After any of them comes ``abort``.
         """
 
     def abort(self) -> None:
@@ -383,4 +403,51 @@ class Destination(Protocol):
         """Give up the ownership; a process that waits for it goes on at once.
 
         Safe to call twice.
+        """
+
+
+@runtime_checkable
+class Resyncs(Protocol):
+    """A destination whose tables can be made equal to their collections in place.
+
+    The calls come one at a time with those that change structure, but for ``ordered``,
+    ``divides`` and ``asked``, which any thread may make.
+    """
+
+    def ordered(self, table: Table) -> bool:
+        """Do the table's rows sort as ids do? Else a resync of it is one chunk."""
+
+    def divides(self, table: Table, key: bytes) -> bool:
+        """May a chunk of a resync begin at this ``_id`` element?
+
+        Where rows sort as ids do, and the key holds this one.
+        """
+
+    def asked(self) -> Sequence[str]:
+        """The tables, by name, whose resync is asked for. Raises DestinationError."""
+
+    def replan(
+        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
+    ) -> list[Chunk]:
+        """Store the chunks of a resync in the place of all that the table has.
+
+        With that it is neither ``asked`` for nor ``left`` nor ``gone``. No chunk of
+        the table is being copied. Raises PreconditionError when the table was changed
+        outside.
+        """
+
+    def retire(self, table: Table, policy: str, origin: Origin) -> None:
+        """The table's collection is gone; nothing of it is copied any more.
+
+        policy: "keep" its rows, which makes it ``gone``; "truncate" it; "drop" it and
+        all that is known of it. Raises LockTimeout, StructureRefused.
+        """
+
+    def know(self, table: Table, origin: Origin) -> None:
+        """Store which collection the table's rows are of."""
+
+    def restart(self, position: Position, lanes: int) -> None:
+        """As ``begin``, wherever the markers stand; every table is ``asked`` for.
+
+        Both in one transaction: what lies between is in no stream.
         """

@@ -60,22 +60,29 @@ class Shop:
         self.db = database
         self.source_uri = embedded.with_database(mongo_uri, database.name)
         self.postgres_uri = postgres_uri
+        #: More settings of the source.
+        self.source: dict[str, object] = {}
 
     def settings(self, **schema: object) -> config.Settings:
         """``schema``: settings of the one schema, besides its name."""
         settings: Mapping[str, object] = {
             "mode": "single",
             "source.connection_string": self.source_uri,
+            **{f"source.{name}": value for name, value in self.source.items()},
             "destination.connection_string": self.postgres_uri,
             "schemas": [{"name": SCHEMA, "database": self.db.name, **schema}],
         }
         return config.load(None, settings, {})
 
-    def once(self, **schema: object) -> SchemaView:
+    def once(self, *, full_resync: bool = False, **schema: object) -> SchemaView:
         """Copy, catch up, end."""
         progress = Progress()
         code = runner.run(
-            self.settings(**schema), once=True, progress=progress, stop=StopSignal()
+            self.settings(**schema),
+            once=True,
+            progress=progress,
+            stop=StopSignal(),
+            full_resync=full_resync,
         )
         assert code == 0
         (view,) = progress.snapshot().schemas

@@ -127,12 +127,12 @@ def test_a_chunk_can_end_early_and_the_rest_follows_it(
     first = claimed(copier)
     copier.begin(first, TABLE, READ)
     copier.write(encoded([order("a", 1)]))
-    rest = copier.commit(split_at=b"f")
+    rest = copier.commit(split_at=b"f").rest
     assert rest is not None
     assert (rest.range, rest.state) == (ChunkRange(b"f", b"m"), "pending")
     assert claimed(copier).chunk_id == rest.chunk_id
     copier.begin(rest, TABLE, READ + 1)
-    last = copier.commit(split_at=b"h")
+    last = copier.commit(split_at=b"h").rest
     assert last is not None
     [state] = destination.tables()
     assert [(each.range, each.state, each.read_time) for each in state.chunks] == [
@@ -143,7 +143,7 @@ def test_a_chunk_can_end_early_and_the_rest_follows_it(
     ]
     assert not state.complete
     copier.begin(claimed(copier), TABLE, READ)
-    assert copier.commit() is None
+    assert copier.commit().rest is None
     assert claimed(copier).range == HALVES[1]
     copier.close()
 

@@ -13,7 +13,8 @@ from ..protocols import EnrollsTables, Increments, ReadsIncrements
 from .batch_agenda import Timetable
 from .batch_pass import BatchTable
 from .line import Line
-from .tables import UNSUPPORTED, Tables
+from .listing import UNSUPPORTED
+from .tables import Tables
 
 #: Documents in which fields with times are looked for, to name them in an error.
 _SAMPLE: Final = 1000

@@ -44,9 +44,13 @@ class Phase(StrEnum):
     #: A kind of collection that cannot be followed; ``last_error`` says why.
     UNSUPPORTED = "unsupported"
     COPYING = "copying"
+    #: Compared with its collection, chunk by chunk; the stream goes on.
+    RESYNCING = "resyncing"
     #: Every document is there; the stream has not passed the time of the copy yet.
     COPIED = "copied"
     STREAMING = "streaming"
+    #: Its collection is there no more; the table is as that left it.
+    GONE = "gone"
     #: A pass of batch mode is under way; and the next one is waited for.
     READING = "reading"
     WAITING = "waiting"
@@ -91,19 +95,21 @@ class Counts(Struct, frozen=True):
 
 
 class TableView(Struct, frozen=True):
-    """One table. ``expected``: the source's estimate of documents to copy.
+    """One table. ``expected``: the source's estimate of documents to copy or resync.
 
-    table: its name in the destination, "" while it has none.  pending_letters: dead
-    letters that wait in the destination, those of earlier runs included; None until
-    known.  Of a table of batch mode: passes: that have ended, earlier processes' too.
-    last_pass: when the last of them began, which is how old its rows may be; next_pass:
-    when the next one is due.  unread: documents in which passes see no change.
+    before: ``counts.copied`` when that began.  table: its name in the destination, ""
+    while it has none.  pending_letters: dead letters that wait in the destination,
+    those of earlier runs included; None until known.  Of a table of batch mode: passes:
+    that have ended, earlier processes' too. last_pass: when the last of them began,
+    which is how old its rows may be; next_pass: when the next one is due.  unread:
+    documents in which passes see no change.
     """
 
     collection: str
     table: str = ""
     phase: Phase = Phase.STARTING
     expected: int = 0
+    before: int = 0
     counts: Counts = Counts()
     structure_changes: int = 0
     pending_letters: int | None = None
@@ -117,6 +123,11 @@ class TableView(Struct, frozen=True):
     def batch_lag(self, now: float) -> float | None:
         """How old the rows of a table of batch mode may be, in seconds; else None."""
         return None if self.last_pass is None else max(now - self.last_pass, 0.0)
+
+    @property
+    def copied(self) -> int:
+        """By the copy or the resync that was begun last."""
+        return self.counts.copied - self.before
 
 
 class SchemaView(Struct, frozen=True):
@@ -312,6 +323,18 @@ class SchemaProgress:
                 last_error=seen.last_error if reason is None else reason,
             )
         self._begin()
+
+    def resyncing(self, collection: str, expected: int) -> None:
+        """The resync of a table begins."""
+        with self._lock:
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen,
+                phase=Phase.RESYNCING,
+                expected=expected,
+                before=seen.counts.copied,
+                last_error="",
+            )
 
     def committed(self, collection: str, counts: Counts) -> None:
         """Something of this table is committed: what it adds to each counter."""
