@@ -19,7 +19,7 @@ from cartridge_warp import logs
 from cartridge_warp.config import DestinationSettings
 from cartridge_warp.config.model import POSTGRESQL
 from cartridge_warp.config.uri import DESTINATION_SCHEMES
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import (
     ConfigError,
     DestinationUnavailable,

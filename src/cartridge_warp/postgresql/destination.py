@@ -64,7 +64,7 @@ _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
 
 class PostgresDestination:
-    """See ``protocols.Destination`` and ``protocols.Resyncs``."""
+    """See ``protocols.Destination`` and ``powers.Resyncs``."""
 
     def __init__(self, settings: DestinationSettings, schema: SchemaSettings) -> None:
         self._settings = settings

@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.mongodb import stage
 from engine_kit import SCHEMA, Running, Shop, wait_until
 from postgresql_kit import META

@@ -39,7 +39,7 @@ _CLAIM = Promise(
 _SPLIT = Promise(
     "Copier.commit",
     "split_at: the chunk ends before this ``_id`` element, and the rest of its range"
-    " becomes a new pending chunk, which is returned.",
+    " becomes a new pending chunk.",
 )
 
 

@@ -111,7 +111,7 @@ class RefusedRows(DestinationHooks):
         promise = Promise(
             "Copier.write",
             "Returns, when careful, those of its rows that were refused and are dead"
-            " letters too now.",
+            " letters too now",
         )
         owner = self.poisoned()
         owner.plan(TABLE, [EVERYTHING])
@@ -140,7 +140,7 @@ class RewrittenKeys(DestinationHooks):
     def test_rows_keep_their_documents(self) -> None:
         promise = Promise(
             "SchemaChange",
-            '"rewrite_key": ``_id`` is in the encoding ``column.type`` from now on.',
+            '"rewrite_key": ``_id`` is in the encoding ``column.type`` from now on',
         )
         owner = self.owner(TABLE)
         self.copy(owner, TABLE, document("a", 1), document('b"\\\n', 2))

@@ -132,9 +132,9 @@ class Reader:
         for _ in range(1000):
             if not len(self.read()):
                 return
-        Promise("Changes.read", "or none after about a second of silence.").broken(
-            "a thousand replies brought events that nobody made"
-        )
+        Promise(
+            "Changes.read", "or none after ``patience`` seconds of silence."
+        ).broken("a thousand replies brought events that nobody made")
 
     def count(self, number: int) -> list[ChangeEvent]:
         """The first so many events of documents."""

@@ -104,7 +104,8 @@ class Stream(SourceHooks):
     def test_silence_is_a_reply_too(self) -> None:
         promise = Promise(
             "Changes.read",
-            "The next reply: change events, or none after about a second of silence.",
+            "The next reply: change events, or none after ``patience`` seconds of"
+            " silence.",
         )
         self.insert("c", [document(1)])
         source = self.source()
