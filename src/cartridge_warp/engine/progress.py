@@ -15,7 +15,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -23,6 +22,7 @@ from msgspec.structs import replace
 
 from ..errors import DestinationError, SourceError
 from ..model import BatchState, ClusterTime
+from .phase import Phase as Phase  # everybody finds it beside the views
 
 End = Literal["source", "destination"]
 
@@ -31,32 +31,6 @@ BATCH_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, math.inf),
 )
-
-
-class Phase(StrEnum):
-    """Where a schema or a table is in its life."""
-
-    STARTING = "starting"
-    #: Another process owns the schema; this one takes over when that ends.
-    STANDBY = "standby"
-    #: A collection without a document: its table comes with the first one.
-    EMPTY = "empty"
-    #: A kind of collection that cannot be followed; ``last_error`` says why.
-    UNSUPPORTED = "unsupported"
-    COPYING = "copying"
-    #: Compared with its collection, chunk by chunk; the stream goes on.
-    RESYNCING = "resyncing"
-    #: Every document is there; the stream has not passed the time of the copy yet.
-    COPIED = "copied"
-    STREAMING = "streaming"
-    #: Its collection is there no more; the table is as that left it.
-    GONE = "gone"
-    #: A pass of batch mode is under way; and the next one is waited for.
-    READING = "reading"
-    WAITING = "waiting"
-    DONE = "done"
-    STOPPED = "stopped"
-    FAILED = "failed"
 
 
 #: While a stream is followed. A source that has told nothing for so long, in seconds,
@@ -311,30 +285,21 @@ class SchemaProgress:
         """A table is in this phase now; what is not given stays as it was.
 
         counts: what earlier processes committed, for the first call about a table.
+        expected: of a copy, or of a resync, that begins.
         """
         with self._lock:
             seen = self._tables.get(collection) or TableView(collection=collection)
+            begins = phase is Phase.RESYNCING and expected is not None
             self._tables[collection] = replace(
                 seen,
                 phase=phase,
+                before=seen.counts.copied if begins else seen.before,
                 table=seen.table if table is None else table,
                 expected=seen.expected if expected is None else expected,
                 counts=seen.counts if counts is None else counts,
                 last_error=seen.last_error if reason is None else reason,
             )
         self._begin()
-
-    def resyncing(self, collection: str, expected: int) -> None:
-        """The resync of a table begins."""
-        with self._lock:
-            seen = self._tables.get(collection) or TableView(collection=collection)
-            self._tables[collection] = replace(
-                seen,
-                phase=Phase.RESYNCING,
-                expected=expected,
-                before=seen.counts.copied,
-                last_error="",
-            )
 
     def committed(self, collection: str, counts: Counts) -> None:
         """Something of this table is committed: what it adds to each counter."""
