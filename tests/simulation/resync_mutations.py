@@ -69,7 +69,13 @@ def a_resync_resolves_no_dead_letters(patch: Patch) -> None:
 # --- when a resync begins -----------------------------------------------------------
 
 
-@mutation(structure=True, slow=0.1, lag=0.0)
+@mutation(
+    operations=120,
+    pause=0.05,
+    slow=0.1,
+    lag=0.0,
+    faults=tuple(Fault(0.6 * number + 1.0, "resync") for number in range(8)),
+)
 def a_resync_does_not_wait_for_the_lanes(patch: Patch) -> None:
     def at_once(self: Any) -> None:
         asked = self._line.asked
