@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from pymongo.database import Database
 from cartridge_warp import embedded
 from cartridge_warp.config import DestinationSettings, SchemaSettings
 from cartridge_warp.conformance.drain import Drain
-from tests.command import Ended, assert_refused, cwarp
+from tests.command import Ended, assert_refused, cwarp, environment
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "connectors"
 
@@ -39,6 +40,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     return place / "site"
+
+
+@pytest.mark.parametrize("suite", ["jsonl_source", "sqlite_destination"])
+def test_a_suite_of_the_examples_runs_by_itself(suite: str) -> None:
+    """All of it runs with the other tests; here the command of the page does."""
+    done = subprocess.run(
+        [sys.executable, f"examples/connectors/test_{suite}.py"],
+        cwd=EXAMPLES.parents[1],
+        env=environment({"PYTEST_ADDOPTS": "-q -k closed"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"[12] passed, \d+ deselected", done.stdout)
 
 
 class Place:
