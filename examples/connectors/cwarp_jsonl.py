@@ -117,8 +117,8 @@ class JsonlChanges:
             raise HistoryLost("the file ends before the position")
         self._source, self._time = source, position.cluster_time
 
-    def read(self) -> Reply:
-        end = time.monotonic() + 1
+    def read(self, patience: float = 1.0) -> Reply:
+        end = time.monotonic() + patience
         while True:
             history = self._source.history()
             at = bisect.bisect_right(history, self._time, key=lambda each: each.time)
