@@ -224,6 +224,10 @@ class SchemaProgress:
         self._heard: float | None = None
         self._errors: dict[str, int] = {}
 
+    def now(self) -> SchemaView:
+        with self._lock:
+            return self.view()
+
     def view(self) -> SchemaView:
         """The caller holds the store's lock."""
         return replace(
