@@ -288,19 +288,22 @@ class SchemaProgress:
     ) -> None:
         """A table is in this phase now; what is not given stays as it was.
 
-        counts: what earlier processes committed, for the first call about a table.
+        counts: of the copy that is under way or done, when its chunks are known; the
+        first time about a table, which begins with what earlier processes committed.
         expected: of a copy, or of a resync, that begins.
         """
         with self._lock:
-            seen = self._tables.get(collection) or TableView(collection=collection)
-            begins = phase is Phase.RESYNCING and expected is not None
+            seen = self._tables.get(collection)
+            if seen is None:
+                seen = TableView(collection=collection, counts=counts or Counts())
+            begins = counts or (phase is Phase.RESYNCING and expected is not None)
+            copied = counts.copied if counts else 0
             self._tables[collection] = replace(
                 seen,
                 phase=phase,
-                before=seen.counts.copied if begins else seen.before,
+                before=seen.counts.copied - copied if begins else seen.before,
                 table=seen.table if table is None else table,
                 expected=seen.expected if expected is None else expected,
-                counts=seen.counts if counts is None else counts,
                 last_error=seen.last_error if reason is None else reason,
             )
         self._begin()
