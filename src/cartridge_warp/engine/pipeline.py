@@ -41,11 +41,13 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
     Closes both ends. Raises WarpError.
     """
     with contextlib.closing(line.source), contextlib.closing(line.destination):
-        backoff = line.backoff()
+        backoff, start = line.backoff(), _start
         try:
             while True:
                 try:
-                    _attempt(line, once=once, anew=anew)
+                    positions = start(line, anew=anew)
+                    with Heartbeat(line), Watch(line):
+                        _sync(line, positions, once=once)
                 except HistoryLost as error:
                     if line.schema.on_history_lost == "fail":
                         raise told(line, error) from error
@@ -53,7 +55,7 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
                     line.destination.failed(error)
                     # Nothing of this attempt may write any more: the next one is
                     # another owner.
-                    line, anew = line.renewed(), True
+                    line, anew, start = line.renewed(), True, _start_again
                     if line.stop.wait(backoff.delay()):
                         raise Stopped from error
                 else:
@@ -68,45 +70,52 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
             raise
 
 
-def _attempt(line: Line, *, once: bool, anew: bool) -> None:
-    positions = _start(line, anew=anew)
-    with Heartbeat(line), Watch(line):
-        _sync(line, positions, once=once)
-
-
 def _start(line: Line, *, anew: bool) -> list[Position]:
-    """Check both ends, own the schema and know where each lane goes on, if it streams.
+    """Open both ends.
 
     A server that cannot be reached now is an error: whoever starts a sync wants to
     hear of a wrong address, and a supervisor will start it again.
     """
-    source, destination = line.source, line.destination
     try:
-        started = destination.validate()
-        identity = source.validate(new=not started)
-        listed = source.discover()
-        refuse_unsupported(line.schema, listed)
-        refuse_unusable(line, listed)
-        line.progress.connected(True, "source")
-        positions = _owned(line, lambda: destination.open(identity))
-        line.progress.connected(True, "destination")
-        reached("marker_read")
-        if not line.schema.has_stream:
-            log.info("reading in batch mode")
-            return []
-        if not positions:
-            first = source.position_now()
-            positions = [first] * line.schema.lanes
-            destination.begin(first, line.schema.lanes)
-            log.info("starting with a first copy")
-        elif anew:
-            positions = _restart(line)
-        else:
-            log.info("going on where the last run ended")
+        return _open(line, anew=anew)
     except WarpError as error:
         if not error.retryable:
             raise
         raise PreconditionError(str(error), hint=error.hint) from error
+
+
+def _start_again(line: Line, *, anew: bool) -> list[Position]:
+    """The same later on, where a server that is away is waited for."""
+    return line.retry(lambda: _open(line, anew=anew))
+
+
+def _open(line: Line, *, anew: bool) -> list[Position]:
+    """Check both ends, own the schema and know where each lane goes on.
+
+    No position if the schema does not stream.
+    """
+    source, destination = line.source, line.destination
+    started = destination.validate()
+    identity = source.validate(new=not started)
+    listed = source.discover()
+    refuse_unsupported(line.schema, listed)
+    refuse_unusable(line, listed)
+    line.progress.connected(True, "source")
+    positions = _owned(line, lambda: destination.open(identity))
+    line.progress.connected(True, "destination")
+    reached("marker_read")
+    if not line.schema.has_stream:
+        log.info("reading in batch mode")
+        return []
+    if not positions:
+        first = source.position_now()
+        positions = [first] * line.schema.lanes
+        destination.begin(first, line.schema.lanes)
+        log.info("starting with a first copy")
+    elif anew:
+        positions = _restart(line)
+    else:
+        log.info("going on where the last run ended")
     line.progress.moved(min(each.cluster_time for each in positions))
     return positions
 

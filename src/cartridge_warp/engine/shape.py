@@ -52,12 +52,11 @@ class Shape:
         known: ClusterTime = 0,
         *,
         since: ClusterTime = 0,
-        gone: bool = False,
     ) -> None:
         self._line = line
         self.table = table
         self.since = since
-        self.gone = gone
+        self.gone = False
         self.absent: ClusterTime = 0
         self.wanted = False
         self.withdrawn = False

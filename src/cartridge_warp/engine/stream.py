@@ -142,9 +142,9 @@ class Stream:
                 index += 1
             else:
                 self._submit()
-        if any(shape.gone for shape in self._tables.streamed):
+        if gone := self._tables.gone:
             # A server before 6.0 does not tell of a collection that is made.
-            for event in events:
+            for event in [each for each in events if each.collection in gone]:
                 self._structure.noticed(event)
         batcher.reply_used_up(arrival.token, settled=arrival.settled)
         if arrival.token is not None:

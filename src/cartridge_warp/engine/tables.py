@@ -37,7 +37,8 @@ _RETIRED = {
 class Tables:
     """The synced tables by collection. Any thread, once they are prepared.
 
-    states: what the destination had at the start.
+    states: what the destination had at the start.  gone: streamed collections that are
+    there no more, and whose tables are.
     """
 
     def __init__(self, line: Line) -> None:
@@ -46,6 +47,7 @@ class Tables:
         self._shapes: dict[str, Shape] = {}
         self._names: set[str] = set()
         self.states: Mapping[str, TableState] = {}
+        self.gone: set[str] = set()
 
     def get(self, collection: str) -> Shape | None:
         return self._shapes.get(collection)
@@ -76,8 +78,9 @@ class Tables:
         line = self._line
         table = self._able_to_delete(self._as_set(state.table))
         shape = self._shapes[table.collection] = Shape(
-            line, table, read_until, since=state.origin.since, gone=state.gone
+            line, table, read_until, since=state.origin.since
         )
+        self._set_gone(shape, state.gone)
         if state.pending_letters:
             waiting = partial(line.destination.waiting_keys, table)
             shape.make_up(line.retry(waiting))
@@ -138,7 +141,8 @@ class Tables:
         )
         with line.structure:
             chunks = line.retry(lambda: resyncs.replan(table, ranges, origin))
-        shape.since, shape.gone = origin.since, False
+        shape.since = origin.since
+        self._set_gone(shape, False)
         return shape, chunks
 
     def retired(self, shape: Shape, time: ClusterTime, *, keep: bool = False) -> None:
@@ -160,7 +164,8 @@ class Tables:
             policy = "keep"
             with line.structure:
                 line.retry(lambda: resyncs.retire(table, policy, Origin(time)))
-        shape.since, shape.gone = time, True
+        shape.since = time
+        self._set_gone(shape, policy != "drop")
         line.progress.table(shape.collection, Phase.GONE)
         if policy == "drop":
             del self._shapes[shape.collection]
@@ -170,6 +175,10 @@ class Tables:
             _RETIRED[policy],
             extra={"table": table.name},
         )
+
+    def _set_gone(self, shape: Shape, gone: bool) -> None:
+        shape.gone = gone
+        (self.gone.add if gone else self.gone.discard)(shape.collection)
 
     @property
     def _resyncs(self) -> Resyncs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -73,6 +74,7 @@ class PostgresDestination:
         self._database = schema.database
         self._link = Link(settings, application_name("structure", schema.name))
         self._lease = Link(settings, application_name("lease", schema.name))
+        self._leasing = threading.Lock()
         self._instance = Instance.of_this_process()
         self._owned: Tenure | None = None
         self._run_id = 0
@@ -159,7 +161,7 @@ class PostgresDestination:
 
     def beat(self) -> None:
         own = self._tenure
-        with self._lease.transaction() as cur:
+        with self._leasing, self._lease.transaction() as cur:
             if not lease.renew(cur, own.meta, own.schema, own.epoch):
                 raise Fenced(
                     f"another process owns schema {self._schema} now",
@@ -288,7 +290,7 @@ class PostgresDestination:
         return keys.divides(table.key, key)
 
     def asked(self) -> list[str]:
-        with self._aside(read_only=True) as cur:
+        with self._leasing, self._lease.transaction(read_only=True) as cur:
             return sorted(signals.asked(cur, self._meta, self._schema))
 
     def replan(
