@@ -36,6 +36,7 @@ _DICTS = 30_000
 _DATABASE = "bench"
 _EMPTY = "bench_empty"
 _COLLECTION = "orders"
+_RESYNC = "ours, a resync of equal rows"
 #: Sizes beside the main one, to show that time and memory grow as they should.
 _SIZES = (0.2, 5.0)
 
@@ -48,6 +49,7 @@ def run(documents: int = DOCUMENTS) -> Report:
         client[_EMPTY].create_collection("nothing")
         costs = {"start-up alone": meter.start_up(running, _EMPTY)}
         costs |= _rounds(running, table, payloads, documents)
+        costs[_RESYNC] = _resync(running, documents)
         few = min(documents, _DICTS)
         costs["dict + write_row"] = _dicts(running, client, table, few)
         costs["ours, json_columns: json"] = _ours(
@@ -120,6 +122,36 @@ def _ours(
     _expect(running, schema, documents)
     _drop(running, schema)
     return cost
+
+
+def _resync(running: Servers, documents: int) -> Cost:
+    """Of a table that is as it should be: nothing may be written."""
+    schema = "bench_resync"
+    meter.sync(running, _DATABASE, schema)
+    with psycopg.connect(running.postgres.uri) as conn:
+        conn.execute(
+            "INSERT INTO cartridge_warp_metadata.signals"
+            " (schema_name, verb, table_name) VALUES (%s, 'resync', %s)",
+            (schema, _COLLECTION),
+        )
+    _checkpoint(running)
+    before = _written(running, schema)
+    cost = meter.sync(running, _DATABASE, schema)
+    if _written(running, schema) != before:
+        raise SystemExit("the resync of equal rows has written some")
+    _expect(running, schema, documents)
+    _drop(running, schema)
+    return cost
+
+
+def _written(running: Servers, schema: str) -> object:
+    """Rows inserted, updated and deleted, by PostgreSQL's own count."""
+    with psycopg.connect(running.postgres.uri) as conn:
+        return conn.execute(
+            "SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables"
+            " WHERE schemaname = %s AND relname = %s",
+            (schema, _COLLECTION),
+        ).fetchone()
 
 
 def _expect(running: Servers, schema: str, documents: int) -> None:
@@ -261,6 +293,7 @@ def _report(
         )
         / costs["pre-encoded COPY"].postgres,
         "documents/s, json / jsonb": rate("ours, json_columns: json") / ours,
+        "documents/s, resync of equal rows / first copy": rate(_RESYNC) / ours,
         f"documents/s, {sizes[1]:,} / {sizes[0]:,} documents": rate(large)
         / rate(small),
         "our CPU seconds per million documents": million("ours"),
@@ -274,6 +307,7 @@ def _report(
         ("documents/s, ours / pre-encoded COPY beside a raw drain", 0.85),
         ("documents/s, ours / dict + write_row", 4),
         ("documents/s, json / jsonb", 1.3),
+        ("documents/s, resync of equal rows / first copy", 0.5),
     ]
     return Report(
         "snapshot",
@@ -287,6 +321,8 @@ def _report(
             f"Pre-encoded: the same rows over {_CONNECTIONS} connections, alone and"
             " while another task reads the same documents from mongod, as a copy has"
             f" to. dict + write_row: {few:,} documents, one connection.",
+            "The resync: the copied table once more, asked for by `cwarp resync`; that"
+            " it writes no row is checked by PostgreSQL's statistics.",
             "mongod: a replica set of one, 0.25 GB of cache. PostgreSQL: fsync on,"
             " shared_buffers 512 MB, primary key in place.",
         ],

@@ -19,7 +19,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from .engine.progress import BATCH_SECONDS, Phase, SchemaView, TableView, View
+from .engine.views import BATCH_SECONDS, Phase, SchemaView, TableView, View
 from .errors import Fenced
 
 PREFIX: Final = "cartridge_warp_"
@@ -269,7 +269,7 @@ def exposition(read: Callable[[], View]) -> Callable[[], tuple[str, bytes]]:
 
 
 def progress_ratio(table: TableView) -> float | None:
-    """Part of the first copy that is done, 0 to 1; None where there is none to make.
+    """Part of the copy or resync that is done, 0 to 1; None where there is none.
 
     ``expected`` is an estimate, so the count stops short of 1 until the copy is over.
     """
@@ -277,7 +277,7 @@ def progress_ratio(table: TableView) -> float | None:
         return None
     if table.phase in _COPIED:
         return 1.0
-    return min(table.counts.copied / table.expected, 0.999)
+    return min(table.copied / table.expected, 0.999)
 
 
 def _family(metric: Metric) -> Family:

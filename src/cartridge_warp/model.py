@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from cwarp_core import EncodedBatch
+from cwarp_core import EncodedBatch, Reject
 
 #: A MongoDB cluster time: (seconds << 32) | increment.
 ClusterTime = int
@@ -51,13 +52,15 @@ class Collection(Struct, frozen=True):
     """A collection as the source lists it.
 
     kind: "collection", "capped", "clustered", "view" or "timeseries".
-    documents, nbytes: the server's estimates.
+    documents, nbytes: the server's estimates.  identity: another one than that of
+    every other collection that ever had the name; "" where the source does not tell.
     """
 
     name: str
     kind: str = "collection"
     documents: int = 0
     nbytes: int = 0
+    identity: str = ""
 
 
 class Column(Struct, frozen=True):
@@ -126,11 +129,13 @@ class SchemaChange(Struct, frozen=True):
 class ChunkRange(Struct, frozen=True):
     """A half-open range of ``_id``: ``lower`` inside, ``upper`` outside, None open.
 
-    Bounds are ``_id`` elements: type byte, then the value's bytes.
+    Bounds are ``_id`` elements: type byte, then the value's bytes.  whole: it can end
+    at its own bounds alone, since its ids are read or stored in another order.
     """
 
     lower: bytes | None
     upper: bytes | None
+    whole: bool = False
 
 
 class Chunk(Struct, frozen=True):
@@ -138,7 +143,8 @@ class Chunk(Struct, frozen=True):
 
     state: "pending", "copying" or "done".  documents: read so far, rejects included.
     read_time: what was committed up to here is in its rows; read_until: nothing newer
-    is. Both 0 until it is done.
+    is. Both 0 until it is done.  resync: the table may have rows in its range; they
+    are made equal to what is read. Else there is none before it is done.
     """
 
     chunk_id: int
@@ -147,6 +153,32 @@ class Chunk(Struct, frozen=True):
     documents: int = 0
     read_time: ClusterTime = 0
     read_until: ClusterTime = 0
+    resync: bool = False
+
+
+class Committed(Struct, frozen=True):
+    """What the commit of a chunk did.
+
+    rest: the new chunk of what it left of its range.  refused: rows that are dead
+    letters now, and were not told of before.  written, removed: rows that differed,
+    and rows that no document stood for.
+    """
+
+    rest: Chunk | None = None
+    refused: Sequence[Reject] = ()
+    written: int = 0
+    removed: int = 0
+
+
+class Origin(Struct, frozen=True):
+    """Which collection a table's rows are of.
+
+    since: what happened to its name up to this time is behind the rows, or behind the
+    chunks that will be read.  identity: as in ``Collection``.
+    """
+
+    since: ClusterTime = 0
+    identity: str = ""
 
 
 class BatchMarker(Struct, frozen=True):
@@ -210,7 +242,9 @@ class TableState(Struct, frozen=True):
 
     planned: its chunks are stored.  chunks: all of them.  pending_letters: its dead
     letters that nothing has resolved.  left: some run did not follow it, and changes
-    of that time are missing.  batch: None for a table that is streamed.
+    of that time are missing.  batch: None for a table that is streamed.  asked: a
+    resync of it is asked for.  gone: its rows are those of a collection that is there
+    no more.
     """
 
     table: Table
@@ -219,6 +253,9 @@ class TableState(Struct, frozen=True):
     pending_letters: int = 0
     left: bool = False
     batch: BatchState | None = None
+    asked: bool = False
+    gone: bool = False
+    origin: Origin = Origin()
 
     @property
     def complete(self) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
 
 from .model import (
-    Absent,
     Batch,
-    BatchMarker,
-    BatchState,
     Chunk,
     ChunkRange,
     ClusterTime,
     Collection,
-    Keys,
+    Committed,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -87,7 +84,7 @@ class Source(Protocol):
         """Ranges that together hold every ``_id`` exactly once, in order.
 
         The order is that of ``cwarp_core.KeyRanges``; a collection that sorts its ids
-        in another one is a single range.
+        in another one is a single range, ``whole``.
         """
 
     def snapshot(
@@ -126,93 +123,6 @@ class KnowsOldest(Protocol):
         asked. Raises SourceError."""
 
 
-class Increments(Protocol):
-    """A collection as batch mode reads it. One thread at a time.
-
-    Every read that takes ``after`` has only what is committed, at that time or later.
-    """
-
-    def exists(self) -> bool:
-        """There is a collection, or a view, of this name now."""
-
-    def usable(self) -> bool:
-        """Some document has a time in the column."""
-
-    def newest(self) -> BatchMarker | None:
-        """The place of the newest document that is not newer than the source's clock.
-
-        So what is committed after this call, by writers whose clocks agree, lies behind
-        the place, or not far before it. None when there is no such document.
-        """
-
-    def since(
-        self, marker: BatchMarker | None, overlap: float, after: ClusterTime
-    ) -> Iterator[tuple[Reply, BatchMarker | None]]:
-        """Documents from ``overlap`` seconds before the marker on, in order of the
-        column and ``_id``; without a marker, all that have a time there.
-
-        With each reply the place of its last document that is not newer than the
-        source's clock, if it has one.
-        """
-
-    def unseen(self, after: ClusterTime) -> Iterator[Reply]:
-        """The documents that ``since`` never has."""
-
-    def count_unseen(self) -> int:
-        """How many these are."""
-
-    def whole(self, after: ClusterTime) -> Iterator[Reply]:
-        """Every document, in any order."""
-
-    def keys(self, after: ClusterTime) -> Iterator[Reply]:
-        """Every document without its fields but ``_id``, in any order."""
-
-    def times(self, sample: int) -> Mapping[str, str]:
-        """Fields that hold times in about so many documents, and of which kind."""
-
-
-@runtime_checkable
-class ReadsIncrements(Protocol):
-    """A source whose collections can be read in batch mode. Any thread."""
-
-    def increments(self, collection: str, column: str) -> Increments:
-        """column: the one that has each document's time; "" where none is needed."""
-
-
-@runtime_checkable
-class EnrollsTables(Protocol):
-    """A destination that keeps markers of batch mode."""
-
-    def enroll(
-        self, table: Table, column: str, marker: BatchMarker | None
-    ) -> BatchState:
-        """Make the table one of batch mode, before its chunks are planned.
-
-        One that is keeps its marker, unless that is of another column. It is moved by
-        ``Batch.step``. A call that changes structure.
-        """
-
-
-@runtime_checkable
-class FindsAbsent(Protocol):
-    """A destination that can compare a table's keys. Any thread."""
-
-    def absent(self, table: Table, present: Iterable[Keys]) -> Absent:
-        """What the table has, and is not among ``present``.
-
-        Nobody else writes to the table meanwhile. Raises what ``present`` raises, and
-        DestinationError.
-        """
-
-
-@runtime_checkable
-class KnowsUntouched(Protocol):
-    """An applier that knows how many rows its last commit left as they were."""
-
-    def untouched(self) -> int:
-        """Rows of a step of batch mode that were equal already; 0 where not known."""
-
-
 @runtime_checkable
 class KnowsLetters(Protocol):
     """A destination that can count its dead letters. Any thread."""
@@ -240,6 +150,8 @@ class Copier(Protocol):
     ) -> None:
         """Open the chunk's transaction. Rows go straight into the table.
 
+        Those of a resync do not: ``commit`` compares them with the table's. So a row
+        that is equal is left untouched.
         read_time: the chunk was read at it or later.  careful: as in ``Batch``.
         From here to the end no structure change of the table passes, or ``commit``
         raises what ``begin`` would. Raises StructureChanged when the table's key is not
@@ -250,20 +162,28 @@ class Copier(Protocol):
         """Send rows; keep the batch's rejects as dead letters of this transaction.
 
         Returns, when careful, those of its rows that were refused and are dead letters
-        too now. Raises RowsRefused otherwise, here or in ``commit``.
+        too now; of a resync ``commit`` tells them. Raises RowsRefused otherwise, here
+        or in ``commit``.
         """
 
     def commit(
-        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
-    ) -> Chunk | None:
+        self,
+        *,
+        read_until: ClusterTime = 0,
+        split_at: bytes | None = None,
+        gone: bool = False,
+    ) -> Committed:
         """Commit rows, dead letters, counters and ``done`` together.
 
+        In a resync, rows of the chunk's range that were not written are rows of no
+        document: they go, by the table's deletion strategy. With the last chunk, so do
+        the dead letters that no chunk has met again.
         read_until: no row is newer than it, or the read time.  split_at: the chunk
         ends before this ``_id`` element, and the rest of its range becomes a new
-        pending chunk, which is returned. Raises Fenced when the schema or the chunk
-        has another owner by now, RowsRefused and DestinationUnavailable (nothing was
-        kept; ``abort``, then claim again), OutcomeUnknown, DestinationError. After any
-        of them comes ``abort``.
+        pending chunk.  gone: there is no collection any more; its rows stay.
+        Raises Fenced when the schema or the chunk has another owner by now, RowsRefused
+        and DestinationUnavailable (nothing was kept; ``abort``, then claim again),
+        OutcomeUnknown, DestinationError. After any of them comes ``abort``.
         """
 
     def abort(self) -> None:
@@ -290,19 +210,6 @@ class Applier(Protocol):
 
     def close(self) -> None:
         """End the connection. Safe to call twice."""
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """An applier that can begin with a batch while another one is committed."""
-
-    def prepare(self, batch: Batch) -> None:
-        """Do what of this batch does not depend on the one before it.
-
-        From another thread than ``commit``, at the same time; one call at a time, and
-        ``commit`` of this batch comes next. Keeps nothing and raises nothing: what
-        could not be prepared is done by ``commit``.
-        """
 
 
 class Destination(Protocol):

@@ -136,8 +136,8 @@ def replies_that_tell_no_time(patch: Patch) -> None:
 def a_change_is_left_out(patch: Patch) -> None:
     former = JsonlChanges.read
 
-    def read(self: JsonlChanges) -> Reply:
-        reply = former(self)
+    def read(self: JsonlChanges, patience: float = 1.0) -> Reply:
+        reply = former(self, patience)
         kept = [reply.document(at) for at in range(len(reply)) if at != 2]
         token = reply.post_batch_resume_token
         return Reply.of_documents(kept, reply.operation_time, token)
@@ -149,9 +149,9 @@ def a_change_is_left_out(patch: Patch) -> None:
 def a_reply_ends_at_its_first_event(patch: Patch) -> None:
     former = JsonlChanges.read
 
-    def read(self: JsonlChanges) -> Reply:
+    def read(self: JsonlChanges, patience: float = 1.0) -> Reply:
         before = self._time
-        reply = former(self)
+        reply = former(self, patience)
         kept = [reply.document(at) for at in range(len(reply))]
         token = cwarp_jsonl.token_of(before)
         return Reply.of_documents(kept, reply.operation_time, token)

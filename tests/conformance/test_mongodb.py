@@ -16,6 +16,7 @@ from cartridge_warp.conformance.source import (
     BatchReads,
     HeadRoom,
     LostHistory,
+    PassingCollections,
     SourceSuite,
     Structure,
     Transactions,
@@ -28,7 +29,14 @@ RAW: Any = bson.CodecOptions(document_class=RawBSONDocument)
 
 
 class TestMongoSource(
-    SourceSuite, Updates, Transactions, Structure, LostHistory, HeadRoom, BatchReads
+    SourceSuite,
+    Updates,
+    Transactions,
+    Structure,
+    LostHistory,
+    HeadRoom,
+    BatchReads,
+    PassingCollections,
 ):
     settings: Mapping[str, Any] = MappingProxyType({})
 
@@ -66,6 +74,13 @@ class TestMongoSource(
 
     def rename(self, collection: str, to: str) -> None:
         self.db[collection].rename(to)
+
+    def passing(self) -> Sequence[str]:
+        return (
+            "tmp.agg_out.c4c0f3a0-0b0b",
+            "tmpAbC12.renameCollection",
+            "tmpAbC12.convertToCapped.c",
+        )
 
     @contextmanager
     def forgetting(self) -> Iterator[None]:

@@ -21,12 +21,14 @@ from cartridge_warp.conformance.destination import (
     DestinationSuite,
     Locks,
     RefusedRows,
+    ResyncsInPlace,
     RewrittenKeys,
     SoftDeletes,
     WorksAhead,
 )
 from cartridge_warp.conformance.destination.hooks import Rows
 from cartridge_warp.model import Table
+from cartridge_warp.postgresql import requests
 from cartridge_warp.postgresql.destination import PostgresDestination
 from fix_servers import fresh_database
 
@@ -39,6 +41,7 @@ class TestPostgresDestination(
     AuditedDeletes,
     BatchMode,
     WorksAhead,
+    ResyncsInPlace,
     Locks,
     Connections,
     CountedLetters,
@@ -68,6 +71,11 @@ class TestPostgresDestination(
     def forbid(self, table: Table, note: str) -> None:
         query = sql.SQL("ALTER TABLE {} ADD CHECK (note <> {})")
         self.execute(query.format(_name(table), sql.Literal(note)))
+
+    def ask(self, table: Table) -> None:
+        requests.ask_resync(
+            DestinationSettings(connection_string=self.uri), table.schema, [table.name]
+        )
 
     def audited(self, table: Table) -> Sequence[Mapping[str, Any]]:
         with psycopg.connect(self.uri) as connection:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cartridge_warp import model, protocols
+from cartridge_warp import model, powers, protocols
 from repository import ROOT
 
 SUITES = sorted((ROOT / "src/cartridge_warp/conformance").rglob("*.py"))
@@ -28,7 +28,11 @@ def promises() -> Iterator[tuple[Path, int, str, str]]:
 def said(where: str) -> str:
     """The docstring of a class or method of the contract, on one line."""
     name, _, method = where.partition(".")
-    place = getattr(protocols, name, None) or getattr(model, name)
+    place = next(
+        getattr(module, name)
+        for module in (protocols, powers, model)
+        if hasattr(module, name)
+    )
     found = getattr(place, method) if method else place
     return " ".join(found.__doc__.split())
 
@@ -47,16 +51,33 @@ def test_every_promise_is_in_the_contract() -> None:
 
 
 def methods() -> list[str]:
-    """Every method of the contract."""
+    """Every method of the contract, and of its optional powers."""
     return [
         f"{name}.{method}"
-        for name, kind in vars(protocols).items()
+        for module in (protocols, powers)
+        for name, kind in vars(module).items()
         if isinstance(kind, type) and getattr(kind, "_is_protocol", False)
         for method in vars(kind)
-        if not method.startswith("_") and kind.__module__ == protocols.__name__
+        if not method.startswith("_") and kind.__module__ == module.__name__
     ]
 
 
 @pytest.mark.parametrize("method", methods())
 def test_every_method_has_a_promise_that_is_asked_for(method: str) -> None:
     assert method in {where for _, _, where, _ in promises()}
+
+
+@pytest.mark.parametrize("end", ["source", "destination"])
+def test_no_part_of_a_suite_hides_another(end: str) -> None:
+    """The parts are bases of one class: a name that two of them define is lost once."""
+    defined: dict[str, list[str]] = {}
+    for file in SUITES:
+        if file.parent.name != end:
+            continue
+        for kind in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(kind, ast.ClassDef) and kind.bases:
+                for each in kind.body:
+                    if isinstance(each, ast.FunctionDef):
+                        defined.setdefault(each.name, []).append(kind.name)
+    assert len(defined) > 40
+    assert not {name: kinds for name, kinds in defined.items() if len(kinds) > 1}

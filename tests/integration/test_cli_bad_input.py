@@ -97,7 +97,7 @@ def test_the_status_of_another_destination(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["sync", "--tabels", "a"], ["--tabels", "did you mean '--tables'"]),
-        (["snyc"], ["snyc", "did you mean 'sync'"]),
+        (["snyc"], ["snyc", "'sync'"]),
         (["sync", "mongodb://h/d"], ["SRC and DST belong together"]),
         (
             ["sync", f"mysql://u:{PASSWORD}@h/d", "postgresql://h/d"],

@@ -194,7 +194,9 @@ def test_a_source_that_lost_its_history(place: Place) -> None:
     (place.directory / "shop.jsonl").write_text("")
     ended = place.run("sync", place.jsonl, place.sqlite)
     assert ended.code == 6, ended.err
-    assert ended.err.endswith("error: the file ends before the position\n")
+    message, hint = ended.err.splitlines()[-2:]
+    assert message.endswith("(the file ends before the position)")
+    assert hint.endswith("cannot mend a table in place: copy into a new schema")
 
 
 def test_a_broken_connector_is_named_and_breaks_no_other(

@@ -106,7 +106,8 @@ class SimulatedApplier:
             stored.reject(rejects)
             stored.counters.events += changes.events
             store.counted += changes.events
-        store.move(batch.lanes, batch.position, there.lane_of(len(store.markers)))
+        lane_of = there.lane_of(len(store.markers))
+        store.move(batch.lanes, batch.position, lane_of, there.selects)
         store.commits += 1
         there.gate.scheduler.note(
             f"COMMIT lanes {batch.lanes} to "

@@ -19,6 +19,7 @@ from cartridge_warp.errors import (
 from cartridge_warp.model import (
     Chunk,
     ChunkRange,
+    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -26,13 +27,13 @@ from cartridge_warp.model import (
     TableState,
 )
 from cartridge_warp.schema.evolve import apply, same_structure
-from cwarp_core import BatchEncoder, key_encoding
+from cwarp_core import BatchEncoder, KeyKindError, key_encoding, key_text
 
 from .apply import SimulatedApplier
 from .chunkcopy import SimulatedCopier
 from .gate import Gate
-from .source import parsed
-from .store import Holder, LaneOf, Marker, Store, StoredChunk, StoredTable
+from .source import order_of, parsed
+from .store import Holder, LaneOf, Marker, Store, StoredTable
 from .tablerows import Broken, encoder_of
 
 T = TypeVar("T")
@@ -132,6 +133,10 @@ class SimulatedDestination:
         choose = lane_chooser(self._settings, lanes)
         return lambda entry: choose(parsed(entry))
 
+    def selects(self, collection: str) -> bool:
+        """Do its settings follow a collection?"""
+        return self._settings.selects(collection)
+
     def strategy(self, table: Table) -> str:
         """What its settings say of a table's deletes."""
         return self._settings.table(table.collection).options.deletion_strategy
@@ -146,7 +151,14 @@ class SimulatedDestination:
         self.gate.before("tables")
         return [
             TableState(
-                stored.table, stored.planned, _chunks(stored), len(stored.letters)
+                stored.table,
+                stored.planned,
+                _chunks(stored),
+                len(stored.letters),
+                left=stored.left,
+                asked=stored.asked,
+                gone=stored.gone,
+                origin=stored.origin,
             )
             for stored in self.store.tables.values()
         ]
@@ -196,14 +208,97 @@ class SimulatedDestination:
         def planned() -> list[Chunk]:
             self.check_owner()
             if not stored.planned:
-                stored.planned = True
-                for each in ranges:
-                    self.store.chunk_ids += 1
-                    number = self.store.chunk_ids
-                    stored.chunks[number] = StoredChunk(number, each)
+                stored.plan(ranges, self.store.chunk_ids)
             return list(_chunks(stored))
 
         return self._alone("plan", planned)
+
+    def leave(self, tables: Sequence[Table]) -> None:
+        self.gate.before("leave")
+        self.check_owner()
+        for table in tables:
+            self.store.tables[table.name].left = True
+        self.gate.after("leave")
+
+    # --- resyncs ----------------------------------------------------------------
+
+    def ordered(self, table: Table) -> bool:
+        self.gate.touch("ordered")
+        return table.key != "canonical"
+
+    def divides(self, table: Table, key: bytes) -> bool:
+        self.gate.touch("divides")
+        try:
+            text = key_text(key, table.key)
+        except KeyKindError:
+            return False
+        return table.key != "canonical" and (table.key, text) != ("numeric", "NaN")
+
+    def asked(self) -> list[str]:
+        self.gate.before("asked")
+        return [name for name, stored in self.store.tables.items() if stored.asked]
+
+    def restart(self, position: Position, lanes: int) -> None:
+        self.gate.before("restart")
+        self.check_owner()
+        store = self.store
+        for stored in store.tables.values():
+            stored.asked = True
+        seq = max((marker.seq for marker in store.markers), default=0) + 1
+        if any(
+            order_of(each.position.token) > order_of(position.token)
+            for each in store.markers
+        ):
+            raise Broken("I4: a restart goes back")
+        store.counted = 0
+        store.markers = [Marker(seq, position) for _ in range(lanes)]
+        self.gate.after("restart")
+
+    def replan(
+        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
+    ) -> list[Chunk]:
+        stored = self.store.tables[table.name]
+
+        def replanned() -> list[Chunk]:
+            self.check_owner()
+            stored.plan(ranges, self.store.chunk_ids, resync=True)
+            stored.unseen = set(stored.letters)
+            stored.left = stored.asked = stored.gone = False
+            stored.origin = origin
+            return list(_chunks(stored))
+
+        return self._alone("replan", replanned)
+
+    def retire(self, table: Table, policy: str, origin: Origin) -> None:
+        stored = self.store.tables.get(table.name)
+
+        def retired() -> None:
+            self.check_owner()
+            if stored is None:
+                return
+            if policy != "keep":
+                self._lock(stored)
+                try:
+                    self.check_owner()
+                    stored.empty()
+                finally:
+                    stored.altering = None
+                    self.gate.scheduler.wake(stored)
+            stored.plan((), self.store.chunk_ids)
+            stored.left = stored.asked = False
+            stored.gone = policy == "keep"
+            stored.origin = origin
+            if policy == "drop":
+                self.store.tables.pop(table.name, None)
+
+        self._alone(f"retire: {policy}", retired)
+
+    def know(self, table: Table, origin: Origin) -> None:
+        def known() -> None:
+            self.check_owner()
+            self.store.tables[table.name].origin = origin
+
+        self._alone("know", known)
 
     def pending_letters(self) -> dict[str, int]:
         self.gate.before("pending_letters")
@@ -285,6 +380,7 @@ def _chunks(stored: StoredTable) -> tuple[Chunk, ...]:
             each.documents,
             each.read_time,
             each.read_until,
+            each.resync,
         )
         for each in stored.chunks.values()
     )

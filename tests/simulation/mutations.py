@@ -15,7 +15,8 @@ from msgspec import Struct
 from cartridge_warp.engine import part
 from cartridge_warp.engine.batcher import Batcher
 from cartridge_warp.engine.chunks import ChunkMap, ChunkState
-from cartridge_warp.engine.copy import Copy, _Worker
+from cartridge_warp.engine.copy import Copy
+from cartridge_warp.engine.copyworker import CopyWorker
 from cartridge_warp.engine.feed import Feed
 from cartridge_warp.engine.lanes import Lanes, _Lane
 from cartridge_warp.engine.part import Slice
@@ -96,16 +97,16 @@ def no_check_of_a_chunks_owner_and_claim(patch: Patch) -> None:
 
 @mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())
 def copying_is_told_after_the_read_began(patch: Patch) -> None:
-    chunk_of = _Worker._chunk
+    chunk_of = CopyWorker._chunk
 
-    def late(self: _Worker, shape: Shape, chunk: Chunk) -> None:
+    def late(self: CopyWorker, shape: Shape, chunk: Chunk) -> None:
         source: Any = self._line.source
         began = type(source).newest_time(source)
         source._gate.scheduler.sleep(0.5)
         source.newest_time = lambda: began
         chunk_of(self, shape, chunk)
 
-    patch.setattr(_Worker, "_chunk", late)
+    patch.setattr(CopyWorker, "_chunk", late)
 
 
 @mutation()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bson
 import msgspec
 import pytest
 
-from cartridge_warp.model import Column, Table, TableOptions
+from cartridge_warp.model import ChunkRange, Column, Table, TableOptions
 from cartridge_warp.postgresql import merge
 
 TABLE = Table("s", "t", "t", "bigint", (Column("a", ("a",), "text", "string"),))
@@ -33,9 +34,52 @@ def test_merge_leaves_out_what_the_table_leaves_out() -> None:
 def test_a_guarded_merge_compares_images_and_no_times() -> None:
     plain = merge.merge(TABLE).as_string(None)
     assert merge.merge(TABLE, guarded=True).as_string(None) == (
-        plain + ' WHERE ROW(t."a", t."_cwarp_extra")::record OPERATOR(pg_catalog.*<>) '
-        'ROW(excluded."a", excluded."_cwarp_extra")::record'
+        plain
+        + ' WHERE ROW("t"."a", "t"."_cwarp_extra")::record OPERATOR(pg_catalog.*<>) '
+        'ROW("excluded"."a", "excluded"."_cwarp_extra")::record'
     )
+
+
+def test_a_resync_inserts_only_what_differs() -> None:
+    plain, name = merge.merge(TABLE), merge.staging_name(TABLE).as_string(None)
+    head = merge.reconcile(TABLE).as_string(None).split(" SELECT ")[0]
+    assert merge.reconcile(TABLE).as_string(None) == (
+        f'{head} SELECT "s"."_id", "s"."a", "s"."_cwarp_source_ts", "s"."_cwarp_extra" '
+        f'FROM {name} AS s LEFT JOIN "s"."t" AS o ON o."_id" = s."_id" '
+        'WHERE o."_id" IS NULL OR ROW("o"."a", "o"."_cwarp_extra")::record '
+        'OPERATOR(pg_catalog.*<>) ROW("s"."a", "s"."_cwarp_extra")::record '
+        f"ON CONFLICT{plain.as_string(None).split('ON CONFLICT')[1]}"
+    )
+
+
+def element(value: object) -> bytes:
+    document = bson.encode({"_id": value})
+    return document[4:5] + document[9:-1]
+
+
+@pytest.mark.parametrize(
+    ("key", "lower", "upper", "condition"),
+    [
+        ("bigint", None, None, ""),
+        ("bigint", 1, 5.0, ' AND "t"."_id" >= %s::text::bigint AND "t"."_id" < %s'),
+        ("string", "a", None, ' AND "t"."_id" >= %s::text::text'),
+        ("numeric", 1, 2, ' AND "t"."_id" >= %s::text::numeric AND "t"."_id" < %s'),
+        ("numeric", 1, None, ' AND NOT "t"."_id" = \'NaN\''),
+        ("numeric", None, 1, '("t"."_id" < %s::text::numeric OR "t"."_id" = \'NaN\')'),
+    ],
+)
+def test_what_was_not_brought_is_looked_for_in_the_chunk(
+    key: str, lower: object, upper: object, condition: str
+) -> None:
+    table = msgspec.structs.replace(TABLE, key=key)
+    bounds = [None if each is None else element(each) for each in (lower, upper)]
+    text, parameters = merge.surplus(
+        table, ChunkRange(*bounds), merge.brought_name(table)
+    )
+    found = text.as_string(None)
+    assert found.startswith('SELECT "t"."_id"::text FROM "s"."t" AS t WHERE NOT EXISTS')
+    assert condition in found
+    assert len(parameters) == found.count("%s")
 
 
 def test_a_row_that_comes_back_is_marked_no_more() -> None:
@@ -44,7 +88,7 @@ def test_a_row_that_comes_back_is_marked_no_more() -> None:
     assert merge.merge(MARKED).as_string(None) == cleared
     guarded = merge.merge(MARKED, guarded=True).as_string(None)
     assert guarded.startswith(f"{cleared} WHERE ROW(")
-    assert guarded.endswith('::record OR t."gone"')
+    assert guarded.endswith('::record OR "t"."gone"')
 
 
 @pytest.mark.parametrize("table", [TABLE, MARKED])

@@ -19,7 +19,7 @@ from cartridge_warp import logs
 from cartridge_warp.config import DestinationSettings
 from cartridge_warp.config.model import POSTGRESQL
 from cartridge_warp.config.uri import DESTINATION_SCHEMES
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import (
     ConfigError,
     DestinationUnavailable,
@@ -33,8 +33,8 @@ from .tables import grid, phase
 if TYPE_CHECKING:
     from cartridge_warp.metadata.status import SchemaStatus, TableStatus
 
-_URI_VARIABLE = "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING"
-_SETTING = "destination.connection_string"
+URI_VARIABLE = "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING"
+SETTING = "destination.connection_string"
 _WATCH_SECONDS = 2.0
 
 
@@ -46,7 +46,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 @click.command(short_help="Show positions, tables, dead letters and errors.")
-@click.argument("uri", required=False, metavar="[POSTGRES_URI]", envvar=_URI_VARIABLE)
+@click.argument("uri", required=False, metavar="[POSTGRES_URI]", envvar=URI_VARIABLE)
 @click.option("--config", "config_file", type=FILE, help="Take the URI from here.")
 @env_file_option
 @click.option("--schema", help="This schema alone.")
@@ -76,9 +76,9 @@ def status(
                 f"this destination is {destination.type}"
             )
     elif uri is not None:
-        destination, places = _destination(uri), {_SETTING: "POSTGRES_URI"}
+        destination, places = destination_of(uri), {SETTING: "POSTGRES_URI"}
     else:
-        raise click.UsageError(f"give a POSTGRES_URI, --config, or {_URI_VARIABLE}")
+        raise click.UsageError(f"give a POSTGRES_URI, --config, or {URI_VARIABLE}")
     if metadata_schema is not None:
         destination = msgspec.structs.replace(
             destination, metadata_schema=metadata_schema
@@ -116,11 +116,12 @@ def read(destination: DestinationSettings, schema: str | None = None) -> Seen:
             hint="start with cwarp sync, or name the right database",
         )
     if schema is not None:
-        found = (_named(schema, found),)
+        found = (named(schema, found),)
     return Seen(datetime.now(UTC), found)
 
 
-def _destination(uri: str) -> DestinationSettings:
+def destination_of(uri: str) -> DestinationSettings:
+    """The settings that a URI alone makes. Raises ConfigError."""
     if not uri.startswith(DESTINATION_SCHEMES):
         raise ConfigError(
             f"POSTGRES_URI must start with {' or '.join(DESTINATION_SCHEMES)}",
@@ -130,7 +131,7 @@ def _destination(uri: str) -> DestinationSettings:
     return DestinationSettings(connection_string=uri)
 
 
-def _named(name: str, found: tuple[SchemaStatus, ...]) -> SchemaStatus:
+def named(name: str, found: tuple[SchemaStatus, ...]) -> SchemaStatus:
     by_name = {each.schema: each for each in found}
     if name in by_name:
         return by_name[name]
@@ -154,8 +155,11 @@ def _show(
 
 
 def _phase(schema: SchemaStatus, table: TableStatus) -> Phase:
+    if table.gone:
+        return Phase.GONE
     if not table.complete:
-        return Phase.COPYING if table.planned else Phase.STARTING
+        copying = Phase.RESYNCING if table.resync else Phase.COPYING
+        return copying if table.planned else Phase.STARTING
     if schema.run_status != "running":
         return Phase.STOPPED
     return Phase.STREAMING if table.passes is None else Phase.WAITING

@@ -11,13 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cartridge_warp import logs
-from cartridge_warp.engine.progress import (
-    Counts,
-    Phase,
-    SchemaView,
-    TableView,
-    View,
-)
+from cartridge_warp.engine.views import Counts, Phase, SchemaView, TableView, View
 
 #: Events a second by (schema, collection), as ``metrics.Rates`` gives them.
 Rates = Mapping[tuple[str, str], float]
@@ -25,6 +19,7 @@ Rates = Mapping[tuple[str, str], float]
 STYLES = {
     Phase.STANDBY: "yellow",
     Phase.COPYING: "cyan",
+    Phase.RESYNCING: "cyan",
     Phase.COPIED: "cyan",
     Phase.STREAMING: "green",
     Phase.READING: "cyan",
@@ -32,10 +27,12 @@ STYLES = {
     Phase.DONE: "green",
     Phase.FAILED: "bold red",
     Phase.UNSUPPORTED: "yellow",
+    Phase.GONE: "yellow",
 }
+_COPYING = (Phase.COPYING, Phase.RESYNCING)
 # What a person watches comes first when the terminal is too short for all tables.
 _ORDER = {
-    **{Phase.FAILED: 0, Phase.COPYING: 1, Phase.STARTING: 2},
+    **{Phase.FAILED: 0, Phase.COPYING: 1, Phase.RESYNCING: 1, Phase.STARTING: 2},
     **{Phase.READING: 3, Phase.STREAMING: 4, Phase.WAITING: 5},
 }
 _RIGHT = {"rows", "rate", "lag", "ETA", "dead letters", "copied", "upserted"} | {
@@ -152,8 +149,8 @@ def _name(schema: SchemaView, table: TableView) -> str:
 
 
 def _rows(table: TableView) -> str:
-    if table.phase in (Phase.COPYING, Phase.STARTING) and table.expected:
-        return f"{table.counts.copied:,} / {table.expected:,}"
+    if table.phase in (*_COPYING, Phase.STARTING) and table.expected:
+        return f"{table.copied:,} / {table.expected:,}"
     return f"{table.counts.copied + table.counts.applied:,}"
 
 
@@ -167,8 +164,8 @@ def _eta(table: TableView, rate: float | None, now: float) -> str:
     """Until the copy is over, or the next pass begins."""
     if table.phase is Phase.WAITING and table.next_pass is not None:
         return _seconds(max(table.next_pass - now, 0.0))
-    left = table.expected - table.counts.copied
-    if table.phase is not Phase.COPYING or not rate or left <= 0:
+    left = table.expected - table.copied
+    if table.phase not in _COPYING or not rate or left <= 0:
         return ""
     return _seconds(left / rate)
 

@@ -26,9 +26,11 @@ from .written import Flow, Shape, WrittenSchema
 _FLOW: Final = set(Flow.__struct_fields__) - set(Shape.__struct_fields__)
 _OPTIONS: Final = set(TableOptions.__struct_fields__)
 #: Settings that cascade down to a table.
-_TABLE: Final = _OPTIONS | {"schema_sample_size", "max_parallel_streams"}
+_TABLE: Final = _OPTIONS | {"schema_sample_size", "max_parallel_streams", "on_drop"}
 #: Every setting that may stand at more than one level.
 CASCADING: Final = frozenset(_TABLE | _FLOW | _DETECTION)
+#: Settings of the whole process that each schema acts on.
+_ABOVE: Final = {"global_table_whitelist", "global_table_blacklist", "on_history_lost"}
 #: Settings a schema has for itself alone.
 _OWN: Final = (
     set(WrittenSchema.__struct_fields__)
@@ -55,6 +57,7 @@ def resolve(
         "deletion_strategy": destination.deletion_strategy,
         "soft_delete_column": destination.soft_delete_column,
         "max_parallel_streams": top.get("global_max_parallel_streams", 1),
+        "on_history_lost": source.on_history_lost,
     }
     detection = TOP.below(top["source"])
     return Settings(
@@ -81,7 +84,7 @@ def _schema(
     tables = [*schema.get("tables", ()), {"name": "*"}]
     *named, defaults = (_table(above, here, table) for table in tables)
     fields: dict[str, Any] = {
-        **_some(top, _FLOW | {"global_table_whitelist", "global_table_blacklist"}),
+        **_some(top, _FLOW | _ABOVE),
         **_some(schema, _FLOW | _OWN),
         "timezone": timezone,
         "tables": tuple(named),

@@ -68,20 +68,25 @@ SoftColumn = Annotated[
         " table keeps the one that it has.",
     ),
 ]
+OnDrop = Annotated[
+    Literal["keep", "truncate", "drop"],
+    Meta(
+        description="The table of a collection that was dropped: `keep` keeps its rows"
+        " until the collection comes back, `truncate` removes them, `drop` removes the"
+        " table."
+    ),
+]
+OnHistoryLost = Annotated[
+    Literal["fail", "resync"],
+    Meta(
+        description="When MongoDB no longer has the changes behind the position: `fail`"
+        " ends with exit code 6, `resync` compares every table with its collection and"
+        " mends it in place."
+    ),
+]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Patterns = tuple[str, ...]
-Options = Annotated[
-    dict[str, Any],
-    Meta(
-        description="The connector's own settings, as its page names them; the"
-        " connectors that are shipped have none."
-    ),
-]
-
-#: The connectors whose settings these classes hold.
-MONGODB: Final = "mongodb"
-POSTGRESQL: Final = "postgresql"
 Mode = Annotated[
     Literal["", "stream", "batch"],
     Meta(
@@ -133,6 +138,17 @@ DetectDeletes = Annotated[
         " documents are gone. Strategy `hash` always does."
     ),
 ]
+Options = Annotated[
+    dict[str, Any],
+    Meta(
+        description="The connector's own settings, as its page names them; the"
+        " connectors that are shipped have none."
+    ),
+]
+
+#: The connectors whose settings these classes hold.
+MONGODB: Final = "mongodb"
+POSTGRESQL: Final = "postgresql"
 
 
 class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,13 +215,14 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 2000
     schema_sample_size: SampleSize = 1000
     max_document_depth: Depth = TableOptions().max_document_depth
-    options: Options = {}
+    on_history_lost: OnHistoryLost = "fail"
     change_detection_strategy: Strategy = "log"
     change_detection_column: ChangeColumn = "updated_at"
     change_detection_overlap_seconds: Overlap = 60.0
     timezone: Annotated[
         str, Meta(description="The time zone of schedules, as `Europe/Berlin`.")
     ] = "UTC"
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"SourceSettings({redact(self.connection_string)})"
@@ -248,9 +265,9 @@ class DestinationSettings(
     command_timeout: Annotated[
         Seconds, Meta(description="Seconds that one statement may take.")
     ] = 300.0
-    options: Options = {}
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = TableOptions().soft_delete_column
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"DestinationSettings({redact(self.connection_string)})"
@@ -322,6 +339,7 @@ class TableSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     options: TableOptions = TableOptions()
     schema_sample_size: int = 1000
     max_parallel_streams: int = 1
+    on_drop: OnDrop = "keep"
     change_detection_strategy: str = "log"
     change_detection_column: str = "updated_at"
     change_detection_overlap_seconds: float = 60.0
@@ -352,6 +370,7 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream_batch_size: int = 1000
     stream_batch_bytes: int = 16 << 20
     timezone: str = "UTC"
+    on_history_lost: OnHistoryLost = "fail"
     tables: tuple[TableSettings, ...] = ()
     defaults: TableSettings = TableSettings(name="*")
 

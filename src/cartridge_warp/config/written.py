@@ -26,6 +26,7 @@ from .model import (
     Misfit,
     Mode,
     MonitoringSettings,
+    OnDrop,
     Overlap,
     Patterns,
     PrometheusSettings,
@@ -102,6 +103,7 @@ class WrittenTable(Shape, kw_only=True):
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
     max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     on_misfit: Misfit = "rescue"
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
@@ -160,6 +162,7 @@ class WrittenSchema(Flow, kw_only=True):
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
     default_max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     on_misfit: Misfit = "rescue"
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
@@ -206,6 +209,7 @@ class Written(Flow, kw_only=True):
         ),
     ] = ()
     global_max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
 
@@ -214,9 +218,7 @@ class Written(Flow, kw_only=True):
 #: because a setting that is read and ignored would be a lie.
 LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
     {
-        Written: frozenset(
-            "dry_run full_resync on_history_lost performance schema_evolution".split()
-        ),
+        Written: frozenset("dry_run full_resync performance schema_evolution".split()),
         SourceSettings: frozenset(
             "auth_source connection_pool_size replica_set ssl_enabled"
             " use_change_streams".split()

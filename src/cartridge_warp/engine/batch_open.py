@@ -9,11 +9,12 @@ from typing import Final
 
 from ..errors import PreconditionError
 from ..model import Chunk, Collection
-from ..protocols import EnrollsTables, Increments, ReadsIncrements
+from ..powers import EnrollsTables, Increments, ReadsIncrements
 from .batch_agenda import Timetable
 from .batch_pass import BatchTable
 from .line import Line
-from .tables import UNSUPPORTED, Tables
+from .listing import UNSUPPORTED
+from .tables import Tables
 
 #: Documents in which fields with times are looked for, to name them in an error.
 _SAMPLE: Final = 1000

@@ -15,9 +15,9 @@ from ..model import Batch, ClusterTime, Position, TableChanges
 from .batcher import CollectionChanges
 from .copy import Copy
 from .line import Line
-from .progress import Counts, Phase
 from .shape import Shape
 from .tables import Tables
+from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
     ignored: dict[str, int] = {}
     nbytes = filtered = 0
     for collection, changes in part.collections.items():
-        if not line.schema.streams(collection):
+        if not line.streams(collection):
             filtered += changes.events
             continue
         shape = tables.found(collection, changes.last.values())
@@ -115,7 +115,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
             line.progress.table(collection, Phase.EMPTY)
             ignored[collection] = changes.events
             continue
-        overlaps = part.again or copy.concerns(collection)
+        overlaps = part.again or copy.concerns(collection) or shape.gone
         events = copy.sift(collection, changes.last.values())
         here = Slice(line, shape, overlaps=overlaps)
         unknown = here.take(events)

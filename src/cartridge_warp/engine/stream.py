@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from cwarp_core import ChangeEvent
-
 from ..killpoint import reached
 from ..model import ClusterTime, Position
 from ..retry import Stopped
@@ -15,6 +13,7 @@ from .copy import Copy
 from .feed import HURRY, PATIENCE, Arrival, Feed
 from .lanes import IDLE_SECONDS, Lanes
 from .line import Line
+from .structure import Structure
 from .tables import Tables
 
 log = logging.getLogger(__name__)
@@ -24,13 +23,6 @@ TURN_SECONDS = 1.0
 
 #: How long a stop waits for what the lanes have begun; then it is done again.
 DRAIN_SECONDS = 5.0
-
-#: The rows of these stay as they are, whatever happened to their collection.
-_REMOVALS = {
-    "drop": "collection dropped",
-    "dropDatabase": "database dropped",
-    "rename": "collection renamed",
-}
 
 
 class Stream:
@@ -51,6 +43,7 @@ class Stream:
         self._line = line
         self._tables = tables
         self._copy = copy
+        self._structure = Structure(line, tables, copy)
         self._until = until
         self._news = line.runtime.condition()
         self._lanes = Lanes(line, tables, copy, positions, self._news)
@@ -99,6 +92,7 @@ class Stream:
             self._take(arrival)
         elif self._ready and self._lanes.free:
             self._submit()
+        self._resync()
         if self._ends(until) or self._rests():
             position = self._level()
             return position if self._ends(until) else None
@@ -139,10 +133,19 @@ class Stream:
         while (index := batcher.extend(events, index)) < len(events):
             event = events[index]
             if event.operation not in DOCUMENT_OPERATIONS:
-                self._structure(event)
+                if self._structure.concerns(event):
+                    self._settle()
+                    self._structure.happened(event)
+                batcher.passed(event.token)
+                self._structure.noticed(event)
+                self._resync()
                 index += 1
             else:
                 self._submit()
+        if gone := self._tables.gone:
+            # A server before 6.0 does not tell of a collection that is made.
+            for event in [each for each in events if each.collection in gone]:
+                self._structure.noticed(event)
         batcher.reply_used_up(arrival.token, settled=arrival.settled)
         if arrival.token is not None:
             self._reached = self._feed.position_of(arrival.token)
@@ -227,6 +230,13 @@ class Stream:
         else:
             self._level()
 
+    def _resync(self) -> None:
+        """Begin the resyncs that are asked for, unless a transaction is open."""
+        asked = self._line.asked
+        if asked and not self._batcher.inside_transaction:
+            self._settle()
+            self._structure.resync(asked.take())
+
     def _rests(self) -> bool:
         """Is a place without events worth a commit, now and then?"""
         batcher = self._batcher
@@ -246,24 +256,3 @@ class Stream:
         if self._again and self._line.source.order(at.token) < self._again:
             return False
         return at.cluster_time > until or (self._settled and at.cluster_time == until)
-
-    # --- structure --------------------------------------------------------------
-
-    def _structure(self, event: ChangeEvent) -> None:
-        """A collection came, went or changed. Rows are kept; a new name is copied."""
-        operation, name = event.operation, event.collection
-        if operation in _REMOVALS:
-            # What came before belongs to the old name.
-            self._settle()
-            if not name or self._tables.get(name) is not None:
-                namespace = f"{event.database}.{name}" if name else event.database
-                log.warning(
-                    "%s; the rows that were copied from it are kept",
-                    _REMOVALS[operation],
-                    extra={"namespace": namespace},
-                )
-        if operation == "rename" and (new := event.to_collection) is not None:
-            renamed = self._tables.renamed(new)
-            if renamed is not None:
-                self._copy.start([renamed])
-        self._batcher.passed(event.token)

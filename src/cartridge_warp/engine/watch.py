@@ -9,6 +9,8 @@ from typing import TypeVar
 from ..errors import WarpError
 from ..protocols import KnowsLetters, KnowsOldest
 from .beside import Beside
+from .headroom import Headroom
+from .line import Line
 
 T = TypeVar("T")
 
@@ -29,6 +31,10 @@ class Watch(Beside):
 
     name = "watch"
 
+    def __init__(self, line: Line) -> None:
+        super().__init__(line)
+        self._headroom = Headroom()
+
     def ended(self) -> None:
         # What the closing summary tells is as of the end.
         self._look()
@@ -47,6 +53,15 @@ class Watch(Beside):
             if isinstance(destination, KnowsLetters)
             else None,
         )
+        view = self.line.progress.now()
+        if warning := self._headroom.judge(view, self.line.clock()):
+            log.warning(
+                warning,
+                extra={
+                    "hint": "make the oplog longer (replSetResizeOplog, "
+                    "minRetentionHours)"
+                },
+            )
 
 
 def _asked(figure: Callable[[], T]) -> T | None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cwarp_core import EncodedBatch, Reject
 
 from ..errors import DestinationError, DestinationUnavailable
-from ..model import Chunk, ClusterTime, Table
+from ..model import Chunk, ClusterTime, Committed, Table
 
 if TYPE_CHECKING:
     from .book import Ledger
@@ -88,8 +88,12 @@ class LedgerCopier(Generic[H]):
         return self._there.bring(store, entry, job.table, batch, careful=True)
 
     def commit(
-        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
-    ) -> Chunk | None:
+        self,
+        *,
+        read_until: ClusterTime = 0,
+        split_at: bytes | None = None,
+        gone: bool = False,  # noqa: ARG002  of resyncs, which are not asked for here
+    ) -> Committed:
         job = self._current()
         done = replace(
             job.chunk,
@@ -104,7 +108,7 @@ class LedgerCopier(Generic[H]):
                 self._there.bring(store, entry, job.table, batch, careful=False)
             rest = ledger.finish(self._epoch, job.table, self._name, done, split_at)
         self._job = None
-        return rest
+        return Committed(rest)
 
     def abort(self) -> None:
         job, self._job = self._job, None

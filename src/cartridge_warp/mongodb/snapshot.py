@@ -93,7 +93,7 @@ def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
     that of their bytes, and nobody but the server could say in which range one lies.
     """
     if _collated(link, collection):
-        return [ChunkRange(None, None)]
+        return [ChunkRange(None, None, whole=True)]
     documents, nbytes = size_of(link, collection)
     chunks = max(
         math.ceil(documents / CHUNK_DOCUMENTS), math.ceil(nbytes / CHUNK_BYTES), 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,12 @@ from .errors import translating
 from .increments import MongoIncrements
 from .link import Link
 from .stage import Stage
+
+#: Collections that the server makes on the way (seen on 6.0): of ``$out``, and of
+#: renameCollection between databases and convertToCapped, after five random characters.
+_PASSING = re.compile(
+    r"tmp\.agg_out\.|tmp.{5}\.(renameCollection$|convertToCapped\.)", re.DOTALL
+)
 
 #: No change stream covers these, and their estimates mean nothing.
 _WITHOUT_DOCUMENTS = frozenset({"view", "timeseries"})
@@ -64,7 +71,14 @@ class MongoSource:
         name, kind = _name(listed), _kind(listed)
         if kind in _WITHOUT_DOCUMENTS:
             return Collection(name, kind)
-        return Collection(name, kind, *snapshot.size_of(self._link, name))
+        size = snapshot.size_of(self._link, name)
+        # Where a collection is made anew it has another one.
+        uuid = listed.get("info", {}).get("uuid", b"")
+        return Collection(name, kind, *size, identity=bytes(uuid).hex())
+
+    def passing(self, collection: str) -> bool:
+        """Is this a collection of ``$out`` or the like, to be renamed at its end?"""
+        return _PASSING.match(collection) is not None
 
     def position_now(self) -> Position:
         """The place in history after which nothing is missed from now on."""

@@ -114,7 +114,7 @@ class Part:
         """``_id`` element, document and error of each refused row."""
         if not self._refused:
             return
-        documents = _documents(self._batch.raw)
+        documents = documents_of(self._batch)
         for row, error in self._refused.items():
             element = Reply.of_documents([documents[row]]).key(0)
             if element is None:
@@ -172,8 +172,9 @@ def _delete(
     return left
 
 
-def _documents(raw: bytes) -> list[bytes]:
-    """BSON documents that stand one after the other."""
+def documents_of(batch: EncodedBatch) -> list[bytes]:
+    """The documents of a batch's rows, which its encoder has kept."""
+    raw = batch.raw
     found: list[bytes] = []
     at = 0
     while at < len(raw):

@@ -162,6 +162,12 @@ def create_table(table: Table) -> sql.Composed:
     )
 
 
+def remove(table: Table, *, whole: bool) -> sql.Composed:
+    """Remove the table, or its rows alone; neither where something depends on it."""
+    verb = sql.SQL("DROP TABLE IF EXISTS" if whole else "TRUNCATE TABLE")
+    return sql.SQL("{} {}").format(verb, table_name(table))
+
+
 def alter_table(table: Table, changes: tuple[SchemaChange, ...]) -> sql.Composed:
     """The changes as one ALTER TABLE, so that the lock is asked for once."""
     return sql.SQL("ALTER TABLE {} {}").format(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -28,6 +29,7 @@ from ..metadata import (
     letters,
     registry,
     runs,
+    signals,
     store,
 )
 from ..model import (
@@ -37,6 +39,7 @@ from ..model import (
     Chunk,
     ChunkRange,
     Keys,
+    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -45,7 +48,7 @@ from ..model import (
 )
 from ..rows import encoder_of
 from ..schema import evolve
-from . import absent, ddl, preflight, structure
+from . import absent, ddl, keys, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
@@ -62,7 +65,7 @@ _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
 
 class PostgresDestination:
-    """See ``protocols.Destination``."""
+    """See ``protocols.Destination`` and ``powers.Resyncs``."""
 
     def __init__(self, settings: DestinationSettings, schema: SchemaSettings) -> None:
         self._settings = settings
@@ -71,6 +74,7 @@ class PostgresDestination:
         self._database = schema.database
         self._link = Link(settings, application_name("structure", schema.name))
         self._lease = Link(settings, application_name("lease", schema.name))
+        self._leasing = threading.Lock()
         self._instance = Instance.of_this_process()
         self._owned: Tenure | None = None
         self._run_id = 0
@@ -107,6 +111,7 @@ class PostgresDestination:
                 )
             lease.take(cur, meta, schema, self._instance.text, found.epoch)
             chunks.reset(cur, meta, schema)
+            runs.end_run(cur, meta, self._run_id, self._run_status)
             run_id = runs.start_run(
                 cur, meta, schema, self._instance.label, found.epoch
             )
@@ -118,7 +123,7 @@ class PostgresDestination:
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
         for table, (seq, _) in passes.items():
             owned.set_table(table, seq)
-        self._owned, self._run_id = owned, run_id
+        self._owned, self._run_id, self._run_status = owned, run_id, "stopped"
         return found.positions
 
     def _check_lease(self, cur: Cursor[TupleRow]) -> None:
@@ -145,9 +150,18 @@ class PostgresDestination:
             )
         own.set_lanes(seqs)
 
+    def restart(self, position: Position, lanes: int) -> None:
+        own = self._tenure
+        with self._link.transaction() as cur:
+            signals.ask(cur, own.meta, own.schema)
+            seqs = store.set_lanes(
+                *(cur, own.meta, own.schema, own.epoch, lanes, position), anew=True
+            )
+        own.set_lanes(seqs)
+
     def beat(self) -> None:
         own = self._tenure
-        with self._lease.transaction() as cur:
+        with self._leasing, self._lease.transaction() as cur:
             if not lease.renew(cur, own.meta, own.schema, own.epoch):
                 raise Fenced(
                     f"another process owns schema {self._schema} now",
@@ -266,6 +280,33 @@ class PostgresDestination:
                 return absent.find(cur, own.meta, table, present, pending=pending)
         finally:
             link.drop()
+
+    # --- resyncs ----------------------------------------------------------------
+
+    def ordered(self, table: Table) -> bool:
+        return keys.ordered(table.key)
+
+    def divides(self, table: Table, key: bytes) -> bool:
+        return keys.divides(table.key, key)
+
+    def asked(self) -> list[str]:
+        with self._leasing, self._lease.transaction(read_only=True) as cur:
+            return sorted(signals.asked(cur, self._meta, self._schema))
+
+    def replan(
+        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
+    ) -> list[Chunk]:
+        with self._link.transaction() as cur:
+            return resyncs.replan(cur, self._tenure, table, ranges, origin)
+
+    def retire(self, table: Table, policy: str, origin: Origin) -> None:
+        with self._link.transaction(lock_ms=_DDL_LOCK_MS) as cur:
+            resyncs.retire(cur, self._tenure, table, policy, origin)
+
+    def know(self, table: Table, origin: Origin) -> None:
+        with self._link.transaction() as cur:
+            registry.know(cur, self._meta, table.schema, table.name, origin)
+            self._check_owner(cur)
 
     # --- data -------------------------------------------------------------------
 

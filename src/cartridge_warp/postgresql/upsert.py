@@ -29,12 +29,12 @@ _SIZE = struct.Struct("!i")
 class Upserter:
     """Inserts rows, or replaces those that have their keys. One connection.
 
-    meta: the metadata schema's name.
+    meta: the metadata schema's name.  staging: the connection's, if there is one.
     """
 
-    def __init__(self, meta: str) -> None:
+    def __init__(self, meta: str, staging: Staging | None = None) -> None:
         self._meta = meta
-        self._staging = Staging()
+        self._staging = staging or Staging()
 
     def bring(
         self,

@@ -13,6 +13,7 @@ from .letters import Letters
 from .ownership import Ownership
 from .passes import BatchMode, WorksAhead
 from .powers import Connections, CountedLetters, Locks, RefusedRows, RewrittenKeys
+from .resyncs import ResyncsInPlace
 from .structure import Structure
 from .values import Values
 
@@ -24,6 +25,7 @@ __all__ = [
     "DestinationSuite",
     "Locks",
     "RefusedRows",
+    "ResyncsInPlace",
     "RewrittenKeys",
     "SoftDeletes",
     "WorksAhead",

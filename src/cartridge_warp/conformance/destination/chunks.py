@@ -39,7 +39,7 @@ _CLAIM = Promise(
 _SPLIT = Promise(
     "Copier.commit",
     "split_at: the chunk ends before this ``_id`` element, and the rest of its range"
-    " becomes a new pending chunk, which is returned.",
+    " becomes a new pending chunk.",
 )
 
 
@@ -52,7 +52,7 @@ class Chunks(DestinationHooks):
             copier.begin(claimed(copier, TABLE), TABLE, READ)
             copier.write(encoded(owner, TABLE, document(name, 1)))
             copier.write(encoded(owner, TABLE, document(name * 2, 2, "second")))
-            _COMMIT.equal(copier.commit(), None)
+            _COMMIT.equal(copier.commit().rest, None)
         _CLAIM.equal(copier.claim(TABLE), None)
         stored = [document(n, 1) for n in "az"]
         self.compare(
@@ -126,14 +126,14 @@ class Chunks(DestinationHooks):
         copier = self.copier(owner)
         copier.begin(claimed(copier, TABLE), TABLE, READ)
         copier.write(encoded(owner, TABLE, document("a", 1)))
-        rest = copier.commit(split_at=key("f"))
-        _SPLIT.kept(rest is not None, "commit returned None")
+        rest = copier.commit(split_at=key("f")).rest
+        _SPLIT.kept(rest is not None, "commit told of no rest")
         assert rest is not None
         _SPLIT.equal(
             (rest.range, rest.state), (ChunkRange(key("f"), key("m")), "pending")
         )
         copier.begin(claimed(copier, TABLE), TABLE, READ + 1)
-        _SPLIT.kept(copier.commit(split_at=key("h")) is not None)
+        _SPLIT.kept(copier.commit(split_at=key("h")).rest is not None)
         expected = [
             (ChunkRange(None, key("f")), "done", READ),
             (ChunkRange(key("f"), key("h")), "done", READ + 1),
@@ -150,7 +150,7 @@ class Chunks(DestinationHooks):
         copier = self.copier(owner)
         for at, name in enumerate("bdf"):
             copier.begin(claimed(copier, TABLE), TABLE, READ + at)
-            rest = copier.commit(split_at=key(name))
+            rest = copier.commit(split_at=key(name)).rest
             _SPLIT.equal(rest and rest.range, ChunkRange(key(name), None))
         bounds = [
             (each.range.lower, each.range.upper)

@@ -87,7 +87,7 @@ class Letters(DestinationHooks):
         promise = Promise(
             "TableChanges",
             "stale: key texts of documents that are rejects now: what the table has"
-            " under them is an older state. It is removed, or marked with",
+            " under them is an older state. It is removed,",
         )
         owner = self.owner(_STRICT)
         self.copy(owner, _STRICT, document("a", 1), document("b", 1))

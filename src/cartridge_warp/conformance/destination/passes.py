@@ -18,14 +18,8 @@ from ...model import (
     PassEnd,
     TableChanges,
 )
-from ...protocols import (
-    Applier,
-    Destination,
-    EnrollsTables,
-    FindsAbsent,
-    KnowsUntouched,
-    Prepares,
-)
+from ...powers import EnrollsTables, FindsAbsent, KnowsUntouched, Prepares
+from ...protocols import Applier, Destination
 from ..documents import canonical, document, element
 from ..promise import Promise
 from .hooks import (
@@ -203,7 +197,7 @@ class BatchMode(DestinationHooks):
 class WorksAhead(DestinationHooks):
     """Its appliers are ``protocols.Prepares``."""
 
-    def able(self, destination: Destination) -> tuple[Applier, Prepares]:
+    def working_ahead(self, destination: Destination) -> tuple[Applier, Prepares]:
         applier = self.applier(destination)
         _AHEAD.kept(isinstance(applier, Prepares), "it has no prepare")
         assert isinstance(applier, Prepares)
@@ -216,7 +210,7 @@ class WorksAhead(DestinationHooks):
 
     def test_the_next_batch_is_prepared_beside_the_last(self) -> None:
         owner = self.owner(TABLE)
-        applier, ahead = self.able(owner)
+        applier, ahead = self.working_ahead(owner)
         batches = [Batch(position(n + 2), (self.many(owner, n),)) for n in range(8)]
         for n, batch in enumerate(batches):
             thread = threading.Thread(target=ahead.prepare, args=(batch,))
@@ -234,7 +228,7 @@ class WorksAhead(DestinationHooks):
     def test_what_is_prepared_is_not_there_yet(self) -> None:
         promise = Promise("Prepares.prepare", "Keeps nothing and raises nothing")
         owner = self.owner(TABLE)
-        _, ahead = self.able(owner)
+        _, ahead = self.working_ahead(owner)
         ahead.prepare(Batch(position(2), (self.many(owner, 1),)))
         self.compare(promise, TABLE)
         owner.close()
@@ -246,7 +240,7 @@ class WorksAhead(DestinationHooks):
             "Prepares.prepare", "what could not be prepared is done by ``commit``."
         )
         former = self.owner(TABLE)
-        applier, ahead = self.able(former)
+        applier, ahead = self.working_ahead(former)
         missing = replace(TABLE, name="missing", collection="missing")
         wrong = TableChanges(missing, (encoded(former, missing, document("a")),))
         self.heir()

@@ -111,7 +111,7 @@ class RefusedRows(DestinationHooks):
         promise = Promise(
             "Copier.write",
             "Returns, when careful, those of its rows that were refused and are dead"
-            " letters too now.",
+            " letters too now",
         )
         owner = self.poisoned()
         owner.plan(TABLE, [EVERYTHING])

@@ -123,7 +123,7 @@ class Values(DestinationHooks):
     @pytest.mark.parametrize("encoding", _KEYS)
     def test_every_encoding_of_a_key(self, encoding: str) -> None:
         promise = Promise(
-            "TableChanges", "deletes: key texts (``cwarp_core.key_text``)"
+            "TableChanges", "deletes: key texts (``cwarp_core.key_text``) of"
         )
         table = Table(SCHEMA, "keys", "keys", encoding, TABLE.columns)
         owner = self.owner(table)

@@ -8,7 +8,14 @@ from .copying import Copying
 from .hooks import SourceHooks
 from .increments import BatchReads
 from .life import Life
-from .powers import HeadRoom, LostHistory, Structure, Transactions, Updates
+from .powers import (
+    HeadRoom,
+    LostHistory,
+    PassingCollections,
+    Structure,
+    Transactions,
+    Updates,
+)
 from .stream import Stream
 from .times import Times
 
@@ -16,6 +23,7 @@ __all__ = [
     "BatchReads",
     "HeadRoom",
     "LostHistory",
+    "PassingCollections",
     "SourceSuite",
     "Structure",
     "Transactions",

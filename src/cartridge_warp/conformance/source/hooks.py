@@ -100,9 +100,9 @@ class Reader:
     def events(self) -> list[ChangeEvent]:
         return [each for each in self.every if each.operation in ROW_EVENTS]
 
-    def read(self) -> Reply:
+    def read(self, patience: float = 1.0) -> Reply:
         """One reply; its new events are added to the others."""
-        reply = self.changes.read()
+        reply = self.changes.read(patience)
         events = parse_events(reply)
         self.replies.append((reply, events))
         for event in events:

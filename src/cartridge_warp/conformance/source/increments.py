@@ -8,7 +8,8 @@ from typing import Any
 import bson
 
 from ...model import BatchMarker, ClusterTime
-from ...protocols import Increments, ReadsIncrements, Source
+from ...powers import Increments, ReadsIncrements
+from ...protocols import Source
 from ..documents import canonical, document, documents, element, in_order
 from ..promise import Promise
 from .hooks import SourceHooks

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from ...errors import HistoryLost
+from ...powers import KnowsPassing
 from ...protocols import KnowsOldest
 from ..documents import document, documents, element
 from ..promise import Promise
@@ -146,3 +147,26 @@ class HeadRoom(SourceHooks):
         promise.kept(
             oldest is None or oldest <= source.newest_time(), f"it says {oldest}"
         )
+
+
+class PassingCollections(SourceHooks):
+    """It is a ``powers.KnowsPassing``."""
+
+    @abstractmethod
+    def passing(self) -> Sequence[str]:
+        """Names of collections that the source makes for its own use."""
+
+    def test_its_own_collections_are_told_apart(self) -> None:
+        promise = Promise(
+            "KnowsPassing.passing", "Is this one of those, soon to be renamed or"
+        )
+        self.insert("c", [document(1)])
+        source = self.source()
+        promise.kept(isinstance(source, KnowsPassing), "it has no passing")
+        assert isinstance(source, KnowsPassing)
+        names = [*self.passing()]
+        promise.kept(names, "it names none")
+        for name in names:
+            promise.kept(source.passing(name), f"{name} is one")
+        for name in ("c", "orders", "tmp", "missing"):
+            promise.kept(not source.passing(name), f"{name} is none")

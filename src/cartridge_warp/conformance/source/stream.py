@@ -116,6 +116,9 @@ class Stream(SourceHooks):
             found = len(reader.changes.read(patience))
             promise.equal(found, 0)
         promise.kept(time.monotonic() - began < 10, "it took more than ten seconds")
+        began = time.monotonic()
+        reader.read(patience=0.05)
+        promise.kept(time.monotonic() - began < 5, "it took more than five seconds")
 
     # --- order and places -------------------------------------------------------
 
