@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import cwarp_core
+import totals
 from cartridge_warp import embedded
 from cartridge_warp.errors import PreconditionError
 from fix_data import bson_corpus, real_data
@@ -61,10 +62,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, line in report.user_properties
         if name == "said"
     ]
-    if said:
-        terminalreporter.section("counts")
-        for line in sorted(set(said)):
-            terminalreporter.line(line)
+    for title, lines in (("counts", sorted(set(said))), ("faults", totals.lines())):
+        if lines:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)
 
 
 def pytest_report_header() -> list[str]:

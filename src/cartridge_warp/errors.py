@@ -101,6 +101,9 @@ class Owned(DestinationError):
 
 
 class Fenced(WarpError):
-    """Another process owns the schema now; nothing of this commit was kept."""
+    """This process may not write any more; nothing of this commit was kept.
+
+    Another one owns the schema now, or the server is not the one it wrote to.
+    """
 
     exit_code = 7

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from . import __version__, logs
-from .engine.progress import Phase, SchemaView, View
+from .engine.views import Phase, SchemaView, View
 from .errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from .engine.progress import BATCH_SECONDS, Phase, SchemaView, TableView, View
+from .engine.views import BATCH_SECONDS, Phase, SchemaView, TableView, View
 from .errors import Fenced
 
 PREFIX: Final = "cartridge_warp_"

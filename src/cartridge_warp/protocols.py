@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
 
 from .model import (
-    Absent,
     Batch,
-    BatchMarker,
-    BatchState,
     Chunk,
     ChunkRange,
     ClusterTime,
     Collection,
     Committed,
-    Keys,
-    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -28,7 +23,11 @@ from .model import (
 
 
 class Changes(Protocol):
-    """An open change stream. One thread at a time."""
+    """An open change stream. One thread at a time.
+
+    The events of one source transaction come together, marked by the same
+    ``ChangeEvent.transaction``.
+    """
 
     def read(self, patience: float = 1.0) -> Reply:
         """The next reply: change events, or none after ``patience`` seconds of silence.
@@ -42,7 +41,8 @@ class Changes(Protocol):
         """The position a resume token of this stream stands for. Any thread, any time:
         it only decodes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Safe to call twice."""
 
 
 class Source(Protocol):
@@ -110,7 +110,8 @@ class Source(Protocol):
         One that is not found is left out, which does not prove that it was deleted.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End every connection. Safe to call twice."""
 
 
 @runtime_checkable
@@ -120,100 +121,6 @@ class KnowsOldest(Protocol):
     def oldest_time(self) -> ClusterTime | None:
         """The oldest cluster time whose changes it still has; None when it may not be
         asked. Raises SourceError."""
-
-
-class Increments(Protocol):
-    """A collection as batch mode reads it. One thread at a time.
-
-    Every read that takes ``after`` has only what is committed, at that time or later.
-    """
-
-    def exists(self) -> bool:
-        """There is a collection, or a view, of this name now."""
-
-    def usable(self) -> bool:
-        """Some document has a time in the column."""
-
-    def newest(self) -> BatchMarker | None:
-        """The place of the newest document that is not newer than the source's clock.
-
-        So what is committed after this call, by writers whose clocks agree, lies behind
-        the place, or not far before it. None when there is no such document.
-        """
-
-    def since(
-        self, marker: BatchMarker | None, overlap: float, after: ClusterTime
-    ) -> Iterator[tuple[Reply, BatchMarker | None]]:
-        """Documents from ``overlap`` seconds before the marker on, in order of the
-        column and ``_id``; without a marker, all that have a time there.
-
-        With each reply the place of its last document that is not newer than the
-        source's clock, if it has one.
-        """
-
-    def unseen(self, after: ClusterTime) -> Iterator[Reply]:
-        """The documents that ``since`` never has."""
-
-    def count_unseen(self) -> int: ...
-
-    def whole(self, after: ClusterTime) -> Iterator[Reply]:
-        """Every document, in any order."""
-
-    def keys(self, after: ClusterTime) -> Iterator[Reply]:
-        """Every document without its fields but ``_id``, in any order."""
-
-    def times(self, sample: int) -> Mapping[str, str]:
-        """Fields that hold times in about so many documents, and of which kind."""
-
-
-@runtime_checkable
-class ReadsIncrements(Protocol):
-    """A source whose collections can be read in batch mode. Any thread."""
-
-    def increments(self, collection: str, column: str) -> Increments:
-        """column: the one that has each document's time; "" where none is needed."""
-
-
-@runtime_checkable
-class EnrollsTables(Protocol):
-    """A destination that keeps markers of batch mode."""
-
-    def enroll(
-        self, table: Table, column: str, marker: BatchMarker | None
-    ) -> BatchState:
-        """Make the table one of batch mode, before its chunks are planned.
-
-        One that is keeps its marker, unless that is of another column. It is moved by
-        ``Batch.step``. A call that changes structure.
-        """
-
-
-@runtime_checkable
-class FindsAbsent(Protocol):
-    """A destination that can compare a table's keys. Any thread."""
-
-    def absent(self, table: Table, present: Iterable[Keys]) -> Absent:
-        """What the table has, and is not among ``present``.
-
-        Nobody else writes to the table meanwhile. Raises what ``present`` raises, and
-        DestinationError.
-        """
-
-
-@runtime_checkable
-class KnowsUntouched(Protocol):
-    """An applier that knows how many rows its last commit left as they were."""
-
-    def untouched(self) -> int:
-        """Rows of a step of batch mode that were equal already; 0 where not known."""
-
-
-@runtime_checkable
-class KnowsPassing(Protocol):
-    """A source that makes collections for its own use. Any thread."""
-
-    def passing(self, collection: str) -> bool:
-        """Is this one of those, soon to be renamed or dropped? By its name alone."""
 
 
 @runtime_checkable
@@ -246,8 +153,9 @@ class Copier(Protocol):
         Those of a resync do not: ``commit`` compares them with the table's. So a row
         that is equal is left untouched.
         read_time: the chunk was read at it or later.  careful: as in ``Batch``.
-        From here to the end no structure change of the table passes. Raises
-        StructureChanged when the table's key is not that of ``table`` any more.
+        From here to the end no structure change of the table passes, or ``commit``
+        raises what ``begin`` would. Raises StructureChanged when the table's key is not
+        that of ``table`` any more.
         """
 
     def write(self, batch: EncodedBatch) -> Sequence[Reject]:
@@ -281,7 +189,8 @@ class Copier(Protocol):
     def abort(self) -> None:
         """Roll back and hand the chunk back as ``pending``. Safe to call twice."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """``abort``, and end the connection. Safe to call twice."""
 
 
 class Applier(Protocol):
@@ -295,23 +204,12 @@ class Applier(Protocol):
         the stored marker decides. Raises Fenced, StructureChanged (encode for the
         newest structure and call again), RowsRefused (nothing was applied; call again,
         careful), DestinationUnavailable (nothing was applied; the same call may be
-        repeated), DestinationError.
+        repeated), DestinationError, also for a position that is older than the stored
+        one.
         """
 
-    def close(self) -> None: ...
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """An applier that can begin with a batch while another one is committed."""
-
-    def prepare(self, batch: Batch) -> None:
-        """Do what of this batch does not depend on the one before it.
-
-        From another thread than ``commit``, at the same time; one call at a time, and
-        ``commit`` of this batch comes next. Keeps nothing and raises nothing: what
-        could not be prepared is done by ``commit``.
-        """
+    def close(self) -> None:
+        """End the connection. Safe to call twice."""
 
 
 class Destination(Protocol):
@@ -349,7 +247,8 @@ class Destination(Protocol):
         Raises Fenced, DestinationError.
         """
 
-    def tables(self) -> list[TableState]: ...
+    def tables(self) -> list[TableState]:
+        """Every table of the schema, in its newest version, its chunks in order."""
 
     def ensure(self, table: Table) -> None:
         """Create the table and version 1 of its registry entry, in one transaction."""
@@ -359,7 +258,8 @@ class Destination(Protocol):
 
         Raises LockTimeout when the table stays locked, StructureRefused when
         something outside forbids it; nothing has changed then. Once the key is
-        rewritten, dead letters of ids that it can hold now are rows again.
+        rewritten, dead letters of ids that it can hold now are rows again. The same
+        call again, after its answer was lost, changes nothing.
         """
 
     def leave(self, tables: Sequence[Table]) -> None:
@@ -375,9 +275,11 @@ class Destination(Protocol):
     def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
         """keep: its batches carry the rows' documents, as ``careful`` needs them."""
 
-    def copier(self) -> Copier: ...
+    def copier(self) -> Copier:
+        """One more connection that copies chunks, beside any others."""
 
-    def applier(self) -> Applier: ...
+    def applier(self) -> Applier:
+        """One more connection that applies batches, beside any others."""
 
     def failed(self, error: Exception, table: Table | None = None) -> None:
         """Keep why this run ends, or a table's copy, for whoever looks. Raises nothing.
@@ -386,51 +288,7 @@ class Destination(Protocol):
         """
 
     def close(self) -> None:
-        """Give up the ownership; a process that waits for it goes on at once."""
+        """Give up the ownership; a process that waits for it goes on at once.
 
-
-@runtime_checkable
-class Resyncs(Protocol):
-    """A destination whose tables can be made equal to their collections in place.
-
-    The calls come one at a time with those that change structure, but for ``ordered``,
-    ``divides`` and ``asked``, which any thread may make.
-    """
-
-    def ordered(self, table: Table) -> bool:
-        """Do the table's rows sort as ids do? Else a resync of it is one chunk."""
-
-    def divides(self, table: Table, key: bytes) -> bool:
-        """May a chunk of a resync begin at this ``_id`` element?
-
-        Where rows sort as ids do, and the key holds this one.
-        """
-
-    def asked(self) -> Sequence[str]:
-        """The tables, by name, whose resync is asked for. Raises DestinationError."""
-
-    def replan(
-        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
-    ) -> list[Chunk]:
-        """Store the chunks of a resync in the place of all that the table has.
-
-        With that it is neither ``asked`` for nor ``left`` nor ``gone``. No chunk of
-        the table is being copied. Raises PreconditionError when the table was changed
-        outside.
-        """
-
-    def retire(self, table: Table, policy: str, origin: Origin) -> None:
-        """The table's collection is gone; nothing of it is copied any more.
-
-        policy: "keep" its rows, which makes it ``gone``; "truncate" it; "drop" it and
-        all that is known of it. Raises LockTimeout, StructureRefused.
-        """
-
-    def know(self, table: Table, origin: Origin) -> None:
-        """Store which collection the table's rows are of."""
-
-    def restart(self, position: Position, lanes: int) -> None:
-        """As ``begin``, wherever the markers stand; every table is ``asked`` for.
-
-        Both in one transaction: what lies between is in no stream.
+        Safe to call twice.
         """

@@ -6,9 +6,9 @@ The documents come from a server, so their structure is sound; a fault raises
 
 from __future__ import annotations
 
-import io
-import struct
+from collections.abc import Callable
 from decimal import Decimal
+from struct import Struct
 from typing import Any, NamedTuple
 
 
@@ -24,63 +24,99 @@ class Binary(NamedTuple):
     data: bytes
 
 
-def walk(document: bytes) -> list[tuple[str, Item]]:
-    return _pairs(io.BytesIO(document))
+#: Reads the value that begins at a place: its payload, and the place behind it.
+_Reader = Callable[[bytes, int], tuple[Any, int]]
+
+_INT32 = Struct("<i")
+_TWO_UINT32 = Struct("<II")
+_TWO_UINT64 = Struct("<QQ")
 
 
-def _unpack(stream: io.BytesIO, layout: str) -> Any:
-    return struct.unpack(layout, stream.read(struct.calcsize(layout)))[0]
+def walk(document: bytes | memoryview) -> list[tuple[str, Item]]:
+    return _pairs(bytes(document), 0)[0]
 
 
-def _until_nul(stream: io.BytesIO) -> bytes:
-    found = bytearray()
-    while (byte := stream.read(1)) != b"\0":
-        if not byte:
-            raise ValueError("a name without its end")
-        found += byte
-    return bytes(found)
-
-
-def _text(stream: io.BytesIO) -> bytes:
-    size = _unpack(stream, "<i")
-    return stream.read(size)[:-1]
-
-
-def _pairs(stream: io.BytesIO) -> list[tuple[str, Item]]:
-    stop = stream.tell() + _unpack(stream, "<i") - 1
+def _pairs(data: bytes, at: int) -> tuple[list[tuple[str, Item]], int]:
+    stop = at + _INT32.unpack_from(data, at)[0] - 1
+    at += 4
     found = []
-    while stream.tell() < stop:
-        kind, reader = _READERS[stream.read(1)[0]]
-        name = _until_nul(stream).decode()
-        found.append((name, Item(kind, reader(stream))))
-    if stream.read(1) != b"\0":
+    while at < stop:
+        kind, reader = _READERS[data[at]]
+        nul = data.index(0, at)
+        name = data[at + 1 : nul].decode()
+        payload, at = reader(data, nul + 1)
+        found.append((name, Item(kind, payload)))
+    if data[at] != 0:
         raise ValueError("a document without its end")
-    return found
+    return found, at + 1
 
 
-def _items(stream: io.BytesIO) -> list[Item]:
-    return [item for _, item in _pairs(stream)]
+def _items(data: bytes, at: int) -> tuple[list[Item], int]:
+    pairs, at = _pairs(data, at)
+    return [item for _, item in pairs], at
 
 
-def _binary(stream: io.BytesIO) -> Binary:
-    size, subtype = _unpack(stream, "<i"), stream.read(1)[0]
-    data = stream.read(size)
-    return Binary(subtype, data[4:] if subtype == 2 else data)
+def _fixed(layout: str) -> _Reader:
+    each = Struct(layout)
+    return lambda data, at: (each.unpack_from(data, at)[0], at + each.size)
 
 
-def _code_with_scope(stream: io.BytesIO) -> tuple[bytes, list[tuple[str, Item]]]:
-    stream.read(4)
-    return _text(stream), _pairs(stream)
+def _nothing(_: bytes, at: int) -> tuple[None, int]:
+    return None, at
 
 
-def _timestamp(stream: io.BytesIO) -> tuple[int, int]:
-    increment = _unpack(stream, "<I")
-    return _unpack(stream, "<I"), increment
+def _until_nul(data: bytes, at: int) -> tuple[bytes, int]:
+    nul = data.index(0, at)
+    return data[at:nul], nul + 1
 
 
-def _decimal(stream: io.BytesIO) -> Decimal:
+def _text(data: bytes, at: int) -> tuple[bytes, int]:
+    end = at + 4 + _INT32.unpack_from(data, at)[0]
+    return data[at + 4 : end - 1], end
+
+
+def _object_id(data: bytes, at: int) -> tuple[str, int]:
+    return data[at : at + 12].hex(), at + 12
+
+
+def _binary(data: bytes, at: int) -> tuple[Binary, int]:
+    end = at + 5 + _INT32.unpack_from(data, at)[0]
+    subtype, inner = data[at + 4], data[at + 5 : end]
+    return Binary(subtype, inner[4:] if subtype == 2 else inner), end
+
+
+def _regex(data: bytes, at: int) -> tuple[tuple[bytes, bytes], int]:
+    pattern, at = _until_nul(data, at)
+    options, at = _until_nul(data, at)
+    return (pattern, options), at
+
+
+def _db_pointer(data: bytes, at: int) -> tuple[tuple[bytes, str], int]:
+    name, at = _text(data, at)
+    identity, at = _object_id(data, at)
+    return (name, identity), at
+
+
+def _code_with_scope(
+    data: bytes, at: int
+) -> tuple[tuple[bytes, list[tuple[str, Item]]], int]:
+    code, at = _text(data, at + 4)
+    scope, at = _pairs(data, at)
+    return (code, scope), at
+
+
+def _timestamp(data: bytes, at: int) -> tuple[tuple[int, int], int]:
+    increment, seconds = _TWO_UINT32.unpack_from(data, at)
+    return (seconds, increment), at + 8
+
+
+def _decimal(data: bytes, at: int) -> tuple[Decimal, int]:
     """IEEE 754-2008 decimal128, binary integer coefficient; every NaN is one."""
-    low, high = _unpack(stream, "<Q"), _unpack(stream, "<Q")
+    low, high = _TWO_UINT64.unpack_from(data, at)
+    return _number(low, high), at + 16
+
+
+def _number(low: int, high: int) -> Decimal:
     sign = high >> 63
     if high & 0x7C00000000000000 == 0x7C00000000000000:
         return Decimal("NaN")
@@ -97,26 +133,26 @@ def _decimal(stream: io.BytesIO) -> Decimal:
     return Decimal((sign, digits, exponent - 6176))
 
 
-_READERS = {
-    0x01: ("double", lambda s: _unpack(s, "<d")),
+_READERS: dict[int, tuple[str, _Reader]] = {
+    0x01: ("double", _fixed("<d")),
     0x02: ("string", _text),
     0x03: ("object", _pairs),
     0x04: ("array", _items),
     0x05: ("binData", _binary),
-    0x06: ("undefined", lambda _: None),
-    0x07: ("objectId", lambda s: s.read(12).hex()),
-    0x08: ("bool", lambda s: _unpack(s, "<?")),
-    0x09: ("date", lambda s: _unpack(s, "<q")),
-    0x0A: ("null", lambda _: None),
-    0x0B: ("regex", lambda s: (_until_nul(s), _until_nul(s))),
-    0x0C: ("dbPointer", lambda s: (_text(s), s.read(12).hex())),
+    0x06: ("undefined", _nothing),
+    0x07: ("objectId", _object_id),
+    0x08: ("bool", _fixed("<?")),
+    0x09: ("date", _fixed("<q")),
+    0x0A: ("null", _nothing),
+    0x0B: ("regex", _regex),
+    0x0C: ("dbPointer", _db_pointer),
     0x0D: ("javascript", _text),
     0x0E: ("symbol", _text),
     0x0F: ("javascriptWithScope", _code_with_scope),
-    0x10: ("int", lambda s: _unpack(s, "<i")),
+    0x10: ("int", _fixed("<i")),
     0x11: ("timestamp", _timestamp),
-    0x12: ("long", lambda s: _unpack(s, "<q")),
+    0x12: ("long", _fixed("<q")),
     0x13: ("decimal", _decimal),
-    0x7F: ("maxKey", lambda _: None),
-    0xFF: ("minKey", lambda _: None),
+    0x7F: ("maxKey", _nothing),
+    0xFF: ("minKey", _nothing),
 }

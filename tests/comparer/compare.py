@@ -7,25 +7,29 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import psycopg
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from psycopg import sql
 from pymongo.collection import Collection
 
 from .bsonwalk import Item, walk
 from .celltext import JSON_TYPES, NUMBERS, shows
-from .definition import Definition, Path, catalogue, read_rows, registered
+from .definition import Definition, Path, catalogue, registered
 from .jsontree import Members, Number, as_jsonb, finite, parse, text_tree, tree
+from .rows import DELETED_AT, Row, Rows
 
 EXTRA = "_cwarp_extra"
 #: Columns of ours that no path feeds; what they hold is not the document's.
 OURS = frozenset({"_cwarp_synced_at", "_cwarp_source_ts"})
-#: When a row was marked as deleted, beside the column that says so.
-DELETED_AT = "deleted_at"
+#: Documents that are compared at a time.
+SOME = 2000
 
-Row = Mapping[str, str | None]
+Pairs = list[tuple[str, Item]]
 
 
 class Difference(NamedTuple):
@@ -44,7 +48,7 @@ class Difference(NamedTuple):
 
 def compare(
     collection: Collection[Any],
-    connection: psycopg.Connection,
+    connection: psycopg.Connection[Any],
     schema: str,
     table: str,
     columns_mapping: Mapping[str, Any] | None = None,
@@ -54,8 +58,23 @@ def compare(
     A row that is marked as deleted is no document's: it is not "extra", and a document
     that has no other is "missing".
     columns_mapping: a definition shaped as the registry's, for tables that are not in
-    it. The two sides must be at rest.
+    it. The two sides must be at rest. Of a large collection only the keys are kept.
     """
+    with connection.transaction():
+        # Its columns are the same to the end, whatever somebody is about to do.
+        name = sql.Identifier(schema, table)
+        lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name)
+        connection.execute(lock)
+        return _compared(collection, connection, schema, table, columns_mapping)
+
+
+def _compared(
+    collection: Collection[Any],
+    connection: psycopg.Connection[Any],
+    schema: str,
+    table: str,
+    columns_mapping: Mapping[str, Any] | None,
+) -> list[Difference]:
     if columns_mapping is None:
         definition = registered(connection, schema, table)
     else:
@@ -64,30 +83,33 @@ def compare(
     found = list(_columns(definition, key_column, types))
     if found:
         return found
-    rows: dict[str, Row] = {}
-    for row in read_rows(connection, schema, table, list(types)):
-        key = _row_key(row[key_column] or "", definition.key)
-        if definition.deleted_column:
-            deleted, at = row[definition.deleted_column], row[DELETED_AT]
-            if (deleted, at is not None) not in (("true", True), ("false", False)):
-                expected = f"{definition.deleted_column} {deleted}"
-                found.append(Difference("mark", key, DELETED_AT, expected, at))
-            if deleted == "true":
-                continue
-        if key in rows:
-            found.append(Difference("extra row", key, key_column, "one row", key))
-        rows[key] = row
+    rows = Rows(connection, schema, table, key_column, types, definition.deleted_column)
+    judge = _Judge(definition)
     raw = collection.with_options(codec_options=CodecOptions(RawBSONDocument))
-    for document in raw.find():
-        pairs = walk(document.raw)
-        identity = next(item for name, item in pairs if name == "_id")
-        key = _document_key(identity, definition.key)
-        match = rows.pop(key, None)
-        if match is None:
-            found.append(Difference("missing row", key, key_column, key, None))
-        else:
-            found.extend(_Row(key, match, definition).check(pairs))
-    found.extend(Difference("extra row", key, key_column, "", key) for key in rows)
+    matched: set[str] = set()
+    with rows.reading():
+        for text, deleted, at in rows.marks():
+            key = _row_key(text, definition.key)
+            expected = f"{definition.deleted_column} {deleted}"
+            found.append(Difference("mark", key, DELETED_AT, expected, at))
+        for some in _some_of(raw):
+            documents = [(_key_of(pairs, definition.key), pairs) for pairs in some]
+            there = {
+                _row_key(row[key_column] or "", definition.key): row
+                for row in rows.of([key for key, _ in documents])
+            }
+            for key, pairs in documents:
+                if key in matched or key not in there:
+                    found.append(Difference("missing row", key, key_column, key, None))
+                else:
+                    matched.add(key)
+                    found.extend(judge.check(key, there[key], pairs))
+        for text in rows.keys():
+            key = _row_key(text, definition.key)
+            if key in matched:
+                matched.remove(key)
+            else:
+                found.append(Difference("extra row", key, key_column, "", key))
     return found
 
 
@@ -113,75 +135,90 @@ def _columns(
         yield Difference("column", "", name, "", types[name])
 
 
-class _Row:
-    """One row beside its document."""
+class _Judge:
+    """Compares rows with their documents, by one table's definition."""
 
-    def __init__(self, key: str, row: Row, definition: Definition) -> None:
-        self.key, self.row, self.definition = key, row, definition
-        self.fields = {field.path: field for field in definition.fields}
-        extra = row[EXTRA]
-        parsed = as_jsonb(parse(extra)) if extra is not None else Members(())
-        self.extra = dict(parsed.pairs) if isinstance(parsed, Members) else {"": parsed}
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._fields = {field.path: field for field in definition.fields}
+        self._whole = () in self._fields
+        #: Paths as ``_cwarp_extra`` has them.
+        self._dotted = cache(_dotted)
 
-    def check(self, pairs: list[tuple[str, Item]]) -> Iterator[Difference]:
+    def check(self, key: str, row: Row, pairs: Pairs) -> Iterator[Difference]:
+        text = row[EXTRA]
+        parsed = as_jsonb(parse(text)) if text is not None else Members(())
+        extra = dict(parsed.pairs) if isinstance(parsed, Members) else {"": parsed}
         leaves = dict(self._leaves(pairs, ()))
         for path, item in leaves.items():
-            yield from self._leaf(path, item)
-        for path, field in self.fields.items():
-            text = self.row[field.name]
-            if text is not None and path not in leaves:
-                yield self._differs("surplus", field.name, "NULL", text)
-        wanted = {_dotted(path) for path in leaves}
-        for name in self.extra.keys() - wanted:
-            yield self._differs(
-                "surplus", f"{EXTRA}.{name}", "nothing", repr(self.extra[name])
-            )
-        if self.row[EXTRA] is not None and not self.extra:
-            yield self._differs("surplus", EXTRA, "NULL", self.row[EXTRA])
+            for column, expected, cell in self._leaf(path, item, row, extra):
+                yield Difference("value", key, column, expected, cell)
+        for path, field in self._fields.items():
+            cell = row[field.name]
+            if cell is not None and path not in leaves:
+                yield Difference("surplus", key, field.name, "NULL", cell)
+        if extra:
+            wanted = {self._dotted(path) for path in leaves}
+            for name in extra.keys() - wanted:
+                cell = repr(extra[name])
+                yield Difference("surplus", key, f"{EXTRA}.{name}", "nothing", cell)
+        elif text is not None:
+            yield Difference("surplus", key, EXTRA, "NULL", text)
 
-    def _leaves(
-        self, pairs: list[tuple[str, Item]], base: Path
-    ) -> Iterator[tuple[Path, Item]]:
+    def _leaves(self, pairs: Pairs, base: Path) -> Iterator[tuple[Path, Item]]:
         """What must be stored, by path; null is as good as absent."""
-        if not base and () in self.fields:
+        if not base and self._whole:
             yield (), Item("object", pairs)
         for name, item in dict(pairs).items():
             path = (*base, name)
-            field = self.fields.get(path)
             if path == ("_id",) or item.kind == "null":
                 continue
-            whole = field is not None and field.type in JSON_TYPES
-            inside = item.kind == "object" and len(path) < self.definition.depth
-            if inside and not whole and item.payload:
+            if item.kind == "object" and item.payload and self._flattened(path):
                 yield from self._leaves(item.payload, path)
             else:
                 yield path, item
 
-    def _leaf(self, path: Path, item: Item) -> Iterator[Difference]:
-        field, name = self.fields.get(path), _dotted(path)
-        kept = name in self.extra
-        exact = as_jsonb(tree(item, "canonical"))
-        if kept and repr(self.extra[name]) != repr(exact):
-            yield self._differs(
-                "value", f"{EXTRA}.{name}", repr(exact), repr(self.extra[name])
-            )
-        text = self.row[field.name] if field else None
+    def _flattened(self, path: Path) -> bool:
+        field = self._fields.get(path)
+        whole = field is not None and field.type in JSON_TYPES
+        return len(path) < self._definition.depth and not whole
+
+    def _leaf(
+        self, path: Path, item: Item, row: Row, extra: Mapping[str, Any]
+    ) -> Iterator[tuple[str, str, str | None]]:
+        """(column, expected, found) of what does not show this value."""
+        field, name = self._fields.get(path), self._dotted(path)
+        kept = name in extra
+        if kept and repr(extra[name]) != _exact(item):
+            yield f"{EXTRA}.{name}", _exact(item), repr(extra[name])
+        text = row[field.name] if field else None
         if field is None or text is None:
             # A whole-document column holds what has no column of its own.
-            if not kept and () not in self.fields:
+            if not kept and not self._whole:
                 column = field.name if field else f"{EXTRA}.{name}"
-                yield self._differs("value", column, repr(exact), None)
+                yield column, _exact(item), None
             return
-        seen = shows(
-            text, item, field, self.definition.json_mode, self.definition.legacy_uuid
-        )
+        definition = self._definition
+        seen = shows(text, item, field, definition.json_mode, definition.legacy_uuid)
         if seen == "" or (seen == "partly" and not kept):
-            yield self._differs("value", field.name, repr(exact), text)
+            yield field.name, _exact(item), text
 
-    def _differs(
-        self, kind: str, column: str, expected: str, found: str | None
-    ) -> Difference:
-        return Difference(kind, self.key, column, expected, found)
+
+def _exact(item: Item) -> str:
+    """The form that ``_cwarp_extra`` has of a value."""
+    return repr(as_jsonb(tree(item, "canonical")))
+
+
+def _some_of(raw: Collection[Any]) -> Iterator[list[Pairs]]:
+    """All documents of a collection, some at a time."""
+    documents = raw.find(batch_size=SOME)
+    while some := [walk(each.raw) for each in islice(documents, SOME)]:
+        yield some
+
+
+def _key_of(pairs: Pairs, encoding: str) -> str:
+    identity = next(item for name, item in pairs if name == "_id")
+    return _document_key(identity, encoding)
 
 
 def _dotted(path: Path) -> str:

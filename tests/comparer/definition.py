@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import sql
 
 Path = tuple[str, ...]
 
@@ -90,24 +89,3 @@ def catalogue(
     if len(keys) != 1:
         raise LookupError(f"{schema}.{table} has {len(keys)} key columns, not one")
     return keys[0], {name: type_name for name, type_name, _ in rows}
-
-
-def read_rows(
-    connection: psycopg.Connection, schema: str, table: str, names: list[str]
-) -> list[dict[str, str | None]]:
-    """Every row as PostgreSQL's text, under settings that fix what that text is."""
-    with connection.transaction():
-        for setting, value in (
-            ("TimeZone", "UTC"),
-            ("DateStyle", "ISO"),
-            ("bytea_output", "hex"),
-            ("extra_float_digits", "3"),
-        ):
-            connection.execute("SELECT set_config(%s, %s, true)", (setting, value))
-        columns = sql.SQL(", ").join(
-            sql.SQL("{}::text").format(sql.Identifier(name)) for name in names
-        )
-        cursor = connection.execute(
-            sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(schema, table))
-        )
-        return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -7,7 +7,9 @@ those are made, by an event trigger.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import psycopg
@@ -21,7 +23,8 @@ CREATE TABLE audit.markers (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     op text NOT NULL, lane integer NOT NULL,
     old_epoch bigint, new_epoch bigint, old_seq bigint, new_seq bigint,
-    old_time numeric, new_time numeric, moved boolean NOT NULL, who text NOT NULL
+    old_time numeric, new_time numeric, moved boolean NOT NULL, who text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE TABLE audit.counters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -52,7 +55,7 @@ DECLARE
 BEGIN
     IF new_n IS NULL OR new_n < old_n THEN
         INSERT INTO audit.counters (key, old_n, new_n)
-        VALUES (to_jsonb(NEW)->>'_id', old_n, new_n);
+        VALUES (to_jsonb(OLD)->>'_id', old_n, new_n);
     END IF;
     RETURN NULL;
 END $$;
@@ -67,7 +70,7 @@ BEGIN
             ON {META}.sync_markers
             FOR EACH ROW EXECUTE FUNCTION audit.note_marker();
         ELSIF made = '{{schema}}.counters' THEN
-            CREATE TRIGGER audit AFTER UPDATE ON {{schema}}.counters
+            CREATE TRIGGER audit AFTER UPDATE OR DELETE ON {{schema}}.counters
             FOR EACH ROW EXECUTE FUNCTION audit.note_counter();
         END IF;
     END LOOP;
@@ -91,6 +94,7 @@ class Move(NamedTuple):
     new_time: Decimal | None
     moved: bool
     who: str
+    at: datetime = datetime.fromtimestamp(0, UTC)
 
 
 def install(uri: str, schema: str) -> None:
@@ -132,8 +136,23 @@ def marker_faults(moves: Iterable[Move]) -> Iterator[str]:
             yield f"a position moved without its seq: {move}"
 
 
+def standstills(
+    moves: Iterable[Move], green: Iterable[tuple[float, float]], seconds: float
+) -> Iterator[str]:
+    """Where no marker moved for so long, and a sync said all along that it was ready.
+
+    green: from when to when, since 1970. One that is idle moves its marker too.
+    """
+    times = sorted(move.at.timestamp() for move in moves)
+    for first, last in green:
+        between = [time for time in times if first < time < last]
+        for one, other in pairwise([first, *between, last]):
+            if other - one > seconds:
+                yield f"ready for {other - one:.0f} s in which nothing was committed"
+
+
 def counter_faults(connection: psycopg.Connection[Any]) -> list[str]:
-    """Rows of the counters that went back."""
+    """Rows of the counters that went back, or away."""
     rows = connection.execute(
         "SELECT key, old_n, new_n FROM audit.counters ORDER BY id"
     ).fetchall()

@@ -1,4 +1,4 @@
-"""The totals of a session, and the scenes its tests play in."""
+"""The scenes that fault tests play in."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import totals
 from command import PASSWORD
 from kit import MONGO_USER, MakeScene, Places, Scene
 from own_postgres import OwnPostgres
+from pgbouncer import BINARY
+
+#: What needs a server that is not installed here.
+collect_ignore = [] if BINARY else ["test_pgbouncer.py"]
+if not BINARY:
+    totals.count("left out", "pgbouncer: it is not installed here")
 
 Client = pymongo.MongoClient[dict[str, Any]]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if said := totals.lines():
-        terminalreporter.section("faults")
-        for line in said:
-            terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,6 +31,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that failed shows the last words of its syncs, and its seed."""
     report = yield
+    if report.failed:
+        item.failed = True  # type: ignore[attr-defined]
     scene = getattr(item, "funcargs", {}).get("scene")
     if report.failed and isinstance(scene, Scene):
         report.sections.append(("syncs", scene.story()))
@@ -70,8 +71,10 @@ def make_scene(
 
     yield make
     for scene in made:
-        for sync in scene.syncs:
-            sync.end()
+        scene.end()
+    failed = getattr(request.node, "failed", False)
+    for scene in made:
+        assert failed or scene.checked or not scene.syncs, "the scene is not checked"
 
 
 @pytest.fixture

@@ -141,6 +141,11 @@ class Proxy:
         finally:
             self.clear()
 
+    def lead_to(self, port: int) -> None:
+        """Another server from now on; links to the former one are reset."""
+        self._upstream = port
+        self.reset_all()
+
     def reset_all(self) -> None:
         """RST to every open link, once."""
 

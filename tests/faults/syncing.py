@@ -13,6 +13,7 @@ from pathlib import Path
 
 import totals
 from command import command, environment
+from usage import MEBIBYTE, Usage, usage
 
 #: How long an end may take that nothing hinders.
 PATIENCE = 90.0
@@ -52,32 +53,48 @@ class Sync:
             )
         #: Everything it answered, for whoever looks for secrets.
         self.answers: list[str] = []
+        #: The most it was seen to have, and what it had before a fault.
+        self.most = Usage()
+        self.baseline: Usage | None = None
+        self.frozen = False
         self._ended = False
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def look(self) -> Usage:
+        """What it has now; nothing once it has ended."""
+        now = usage(self.pid)
+        self.most = self.most.most(now)
+        return now
+
     def code(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
+        self.look()
         code = self._process.poll()
         if code is not None and not self._ended:
             self._ended = True
-            totals.count("codes", str(code))
+            totals.count("exit codes", str(code))
+            totals.most("most of a sync", "MiB", self.most.peak // MEBIBYTE)
+            totals.most("most of a sync", "descriptors", self.most.descriptors)
+            totals.most("most of a sync", "threads", self.most.threads)
             if code == -signal.SIGKILL:
                 totals.count("kills", "kill -9")
         return code
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Its exit code. Fails when it does not come in time."""
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"cwarp sync still runs after {seconds:.0f} s:\n{self.tail()}"
-            ) from None
-        code = self.code()
-        assert code is not None
+        deadline = time.monotonic() + seconds
+        while (code := self.code()) is None:
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"cwarp sync still runs after {seconds:.0f} s:\n{self.tail()}"
+                )
+            time.sleep(0.02)
         return code
 
     def signal(self, number: signal.Signals) -> None:
@@ -95,6 +112,7 @@ class Sync:
 
     def freeze(self) -> None:
         """SIGSTOP, and see every thread of it stand still, which takes a moment."""
+        self.frozen = True
         self.signal(signal.SIGSTOP)
         deadline = time.monotonic() + PATIENCE
         while any(state not in "Tt" for state in self._states()):
@@ -103,11 +121,12 @@ class Sync:
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
+        self.frozen = False
 
-    def ask(self, path: str) -> tuple[int, str]:
-        """Status and body of a GET; (0, "") when nobody answers."""
+    def ask(self, path: str, *, seconds: float = 10.0) -> tuple[int, str]:
+        """Status and body of a GET; (0, "") when nobody answers in time."""
         port = self._metrics if path == "/metrics" else self._health
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
         try:
             connection.request("GET", path)
             reply = connection.getresponse()
@@ -119,8 +138,8 @@ class Sync:
         self.answers.append(body)
         return reply.status, body
 
-    def ready(self) -> bool:
-        return self.ask("/ready")[0] == 200
+    def ready(self, *, seconds: float = 10.0) -> bool:
+        return self.ask("/ready", seconds=seconds)[0] == 200
 
     def log(self) -> str:
         return self._log.read_text("utf-8", errors="replace")

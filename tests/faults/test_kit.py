@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import psycopg
+import pymongo
 import pytest
 
-from audit import Move, marker_faults
+import totals
+from audit import Move, marker_faults, standstills
+from judge import MOST
 from kit import META, SCHEMA, Scene
+from usage import KNOWN, Usage
 from writers import CANARY_VALUE
 
 pytestmark = pytest.mark.faults
@@ -82,6 +87,12 @@ SABOTAGE = (
         f" UPDATE {SCHEMA}.counters SET n = n + 1",
         "counter",
     ),
+    (
+        f"CREATE TEMP TABLE kept AS TABLE {SCHEMA}.counters;"
+        f" DELETE FROM {SCHEMA}.counters;"
+        f" INSERT INTO {SCHEMA}.counters TABLE kept",
+        "counter .* to None",
+    ),
     (f"UPDATE {META}.sync_markers SET seq = seq + 2", "seq jumped"),
     (f"UPDATE {META}.table_state SET events = events + 1", "unaccounted"),
     (f"UPDATE {META}.snapshot_chunks SET rows = documents + 1", "unaccounted"),
@@ -128,7 +139,7 @@ def test_what_is_wrong_with_tables_and_metadata_is_found(
 def test_a_backend_that_is_left_is_found(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kit._BACKENDS_GONE", 0.5)
+    monkeypatch.setattr("judge.BACKENDS_GONE", 0.5)
     scene.writers.fill(1)
     scene.once()
     name = "cartridge-warp stream shop"
@@ -137,3 +148,70 @@ def test_a_backend_that_is_left_is_found(
         pytest.raises(pytest.fail.Exception, match="no backend is left"),
     ):
         scene.check()
+    with psycopg.connect(scene.places.postgres) as other:
+        other.execute(f"LOCK TABLE {SCHEMA}.notes IN SHARE MODE")
+        with pytest.raises(pytest.fail.Exception, match="no lock is left"):
+            scene.check()
+    with pymongo.MongoClient(scene.places.mongo, appname="cartridge-warp") as client:
+        client.admin.command("ping")
+        with pytest.raises(pytest.fail.Exception, match="no connection is left"):
+            scene.check()
+    scene.check()
+
+
+@pytest.mark.skipif(not KNOWN, reason="looks into /proc")
+def test_a_sync_that_has_too_much_is_found(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.writers.fill(1)
+    sync = scene.start()
+    scene.streaming()
+    now = sync.look()
+    assert min(now) > 0
+    scene.catches_up()
+    monkeypatch.setattr("judge.BACKENDS_GONE", 0.5)
+    for name in ("rss", "descriptors", "threads"):
+        sync.baseline = now._replace(**{name: -(10**12)})
+        with pytest.raises(pytest.fail.Exception, match="no more than"):
+            scene.catches_up()
+    sync.baseline = now
+    with monkeypatch.context() as patch:
+        patch.setattr("judge._BACKENDS", -10)
+        with pytest.raises(pytest.fail.Exception, match="backends"):
+            scene.catches_up()
+    scene.recovers(sync)
+    for name in Usage._fields:
+        with monkeypatch.context() as patch:
+            patch.setattr("judge.MOST", MOST._replace(**{name: 1}))
+            with pytest.raises(AssertionError, match="MiB"):
+                scene.check()
+
+
+def test_a_green_light_that_lies_is_found() -> None:
+    moves = [
+        GOOD[0]._replace(at=datetime.fromtimestamp(at, UTC)) for at in (90, 150, 230)
+    ]
+    for first, last, found in ((0, 90, 1), (80, 150, 0), (160, 240, 0), (150, 240, 1)):
+        faults = list(standstills(moves, [(first, last)], 75.0))
+        assert len(faults) == found, (first, last, faults)
+    assert len(list(standstills([], [(0, 80), (90, 100), (200, 400)], 75.0))) == 2
+
+
+def test_the_last_line_is_the_sum_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for store in ("_counts", "_most"):
+        monkeypatch.setattr(f"totals.{store}", {})
+    assert totals.lines() == []
+    totals.most("most of a sync", "MiB", 90)
+    totals.most("most of a sync", "MiB", 60)
+    totals.count("kills", "kill -9", 3)
+    totals.count("codes", "43", 2)
+    totals.count("codes", "189")
+    totals.count("documents compared", "equal", 1200)
+    assert totals.lines() == [
+        "most of a sync: MiB 90",
+        "codes: 3 (43 2, 189 1)",
+        "documents compared: 1,200 (equal 1,200)",
+        "kills: 3 (kill -9 3)",
+        "in all 3 kills, 2 codes thrown 3 times, 0 toxics in force 0 times, 0 seeds, "
+        "1,200 documents compared, 0 divergences",
+    ]

@@ -10,6 +10,7 @@ import bson
 import pytest
 from pymongo.database import Database
 
+import totals
 from cartridge_warp.errors import HistoryLost, SourceError
 from cartridge_warp.mongodb import changes as changes_module
 from cartridge_warp.mongodb.errors import RESUMABLE_LABEL, TABLE, Verdict
@@ -68,6 +69,7 @@ def all_came(reader: Reader, count: int) -> None:
 
 def thrown(code: int, label: bool, *commands: str) -> dict[str, Any]:
     labels = [RESUMABLE_LABEL] if label else []
+    totals.count("codes", str(code))
     return {"failCommands": list(commands), "errorCode": code, "errorLabels": labels}
 
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 import totals
-from kit import MakeScene, Scene, wait_until
+from kit import META, MakeScene, Scene, wait_until
 from own_postgres import ROLE, OwnPostgres, on_own
 
 pytestmark = pytest.mark.faults
@@ -75,6 +75,24 @@ def test_the_server_dies_and_is_started_again(
             time.sleep(away)
             server.start()
     scene.recovers(sync)
+
+
+@pytest.mark.slow
+def test_a_commit_does_not_end_with_a_crash(make_scene: MakeScene) -> None:
+    """Where the role need not wait for the disk: the last chunk would be gone, and the
+    table taken for complete."""
+    with OwnPostgres("-c", "wal_writer_delay=10s") as server:
+        scene = on_own(make_scene, server)
+        server.run(f"ALTER ROLE {ROLE} SET synchronous_commit = off")
+        scene.writers.fill(500)
+        sync = scene.start()
+        scene.runs(sync)
+        query = f"SELECT bool_and(state = 'done') FROM {META}.snapshot_chunks"
+        wait_until(lambda: server.run(query) == [(True,)], "copied", pause=0)
+        server.crash()
+        totals.count("servers killed", "postgresql crash")
+        server.start()
+        scene.recovers(sync)
 
 
 @pytest.mark.slow

@@ -150,6 +150,7 @@ def test_what_somebody_broke_is_said_in_one_line(
     assert len(errors) == 1, sync.tail()
     assert all(word in errors[0] for word in words), errors
     assert "Traceback" not in sync.log()
+    scene.check_broken()
 
 
 @pytest.mark.slow

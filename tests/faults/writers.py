@@ -73,15 +73,24 @@ class Writers:
             self.done += 1
 
     @contextlib.contextmanager
-    def writing(self, *, pause: float = 0.02) -> Iterator[None]:
-        """Write in a thread, all through the block; an error fails the test."""
+    def writing(
+        self, *, pause: float = 0.02, through: type[Exception] | None = None
+    ) -> Iterator[None]:
+        """Write in a thread, all through the block; an error fails the test.
+
+        through: but for these, after which it goes on.
+        """
         over = threading.Event()
         errors: list[BaseException] = []
 
         def work() -> None:
             try:
                 while not over.wait(pause):
-                    self._step()
+                    try:
+                        self._step()
+                    except Exception as error:
+                        if through is None or not isinstance(error, through):
+                            raise
             except BaseException as error:
                 errors.append(error)
 

@@ -14,13 +14,9 @@ from pymongo.database import Database
 
 from cartridge_warp import config, embedded
 from cartridge_warp.engine import runner
-from cartridge_warp.engine.progress import (
-    Counts,
-    Progress,
-    SchemaView,
-    TableView,
-)
+from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import Counts, SchemaView, TableView
 from tests.comparer import Difference, compare
 
 SCHEMA = "shop"

@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from cartridge_warp.engine import copyworker
 from cartridge_warp.engine.chunkwork import copy_chunk
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import PreconditionError
 from engine_kit import SCHEMA, Shop, table_of, wait_until
 

@@ -13,7 +13,7 @@ from bson import Decimal128, Int64, ObjectId
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.database import Database
 
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import MisfitError, PreconditionError
 from engine_kit import SCHEMA, Shop, table_of, wait_until
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cartridge_warp.errors import DestinationError, DestinationUnavailable
+from cartridge_warp.errors import DestinationError, DestinationUnavailable, Fenced
+from cartridge_warp.metadata import chunks, store
 from cartridge_warp.model import Batch, Chunk, ChunkRange, TableChanges
 from cartridge_warp.postgresql.copier import PostgresCopier
 from cartridge_warp.postgresql.destination import PostgresDestination
@@ -323,7 +324,64 @@ def test_a_new_owner_finds_claimed_chunks_pending(postgres_uri: str) -> None:
         first.plan(TABLE, HALVES)
         copier = first.copier()
         claimed(copier)
-        copier.close()
         assert fetch(postgres_uri, CHUNKS)[0][2] == "copying"
     with opened(postgres_uri):
         assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+        copier.close()
+
+
+def test_a_chunk_that_another_has_by_now_is_not_committed(
+    postgres_uri: str, destination: PostgresDestination
+) -> None:
+    """In the same epoch: the claim alone says so."""
+    copier = destination.copier()
+    copier.begin(claimed(copier), TABLE, READ)
+    copier.write(encoded([order("a", 1)]))
+    fetch(postgres_uri, f"UPDATE {META}.snapshot_chunks SET worker = 7")
+    with pytest.raises(Fenced):
+        copier.commit()
+    copier.close()
+    assert orders(postgres_uri) == []
+    assert fetch(postgres_uri, CHUNKS)[0][2] == "copying"
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [(), ("owner",), ("claim",), ("owner", "claim")],
+    ids=lambda left: f"without {' and '.join(left)}" if left else "with both",
+)
+def test_either_lock_keeps_a_former_owners_chunk_out(
+    postgres_uri: str, monkeypatch: pytest.MonkeyPatch, left_out: tuple[str, ...]
+) -> None:
+    with opened(postgres_uri, TABLE) as former:
+        former.plan(TABLE, HALVES)
+        copier = former.copier()
+        chunk = claimed(copier)
+        with opened(postgres_uri):
+            if "owner" in left_out:
+                monkeypatch.setattr(store, "check_owner", lambda *_: None)
+            if "claim" in left_out:
+                monkeypatch.setattr(chunks, "finish", lambda *_, **__: True)
+            copier.begin(chunk, TABLE, READ)
+            copier.write(encoded([order("a", 1)]))
+            if len(left_out) == 2:
+                copier.commit()
+            else:
+                with pytest.raises(Fenced):
+                    copier.commit()
+            copier.close()
+            # What the two are there to prevent: a row of a chunk that is not done.
+            assert len(orders(postgres_uri)) == (len(left_out) == 2)
+            assert fetch(postgres_uri, CHUNKS)[0][2] == "pending"
+
+
+def test_a_claim_that_nothing_came_of_is_handed_back(
+    postgres_uri: str, destination: PostgresDestination
+) -> None:
+    copier = destination.copier()
+    claimed(copier)
+    copier.abort()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+    claimed(copier)
+    copier.close()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2

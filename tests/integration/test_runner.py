@@ -11,8 +11,9 @@ from pymongo.database import Database
 
 from cartridge_warp import config
 from cartridge_warp.engine import runner
-from cartridge_warp.engine.progress import Phase, Progress
+from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import DestinationError, PreconditionError, SourceError
 from engine_kit import SCHEMA, Running, Shop, wait_until
 

@@ -108,6 +108,7 @@ class SimulatedCopier:
         if chunk is None or self._table is None:
             raise Broken("a chunk is committed that was not begun")
         self._check_cut()
+        self._check_owner()
         self._check_claim(chunk)
         lost = there.lost("the chunk's COMMIT")
         if lost and there.gate.chance(0.5):
@@ -182,8 +183,10 @@ class SimulatedCopier:
             there.store.delete(stored, text, there.strategy(stored.table))
         return len(surplus)
 
-    def _check_claim(self, chunk: StoredChunk) -> None:
+    def _check_owner(self) -> None:
         self._destination.check_owner()
+
+    def _check_claim(self, chunk: StoredChunk) -> None:
         known = self._stored is not None and self._stored.chunks.get(chunk.chunk_id)
         if known is not chunk or chunk.claim != self._claim or chunk.state != "copying":
             raise Fenced("the chunk has another owner")

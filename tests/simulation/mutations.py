@@ -26,7 +26,9 @@ from cartridge_warp.engine.tables import Tables
 from cartridge_warp.model import Chunk
 from cwarp_core import ChangeEvent
 
+from .chunkcopy import SimulatedCopier
 from .destination import SimulatedDestination
+from .plan import Fault
 
 Patch = pytest.MonkeyPatch
 
@@ -42,10 +44,24 @@ class Mutation(Struct, frozen=True):
 
 MUTATIONS: dict[str, Mutation] = {}
 
+#: Rules that are kept twice: leaving out one of the two is not missed.
+SECOND_LOCKS: dict[str, Mutation] = {}
 
-def mutation(**focus: Any) -> Callable[[Make], Make]:
+#: Owners of two processes that freeze in the middle of a copy, and wake up when another
+#: has taken it over.
+FROZEN: dict[str, Any] = {
+    "processes": 2,
+    "initial": 30,
+    "slow": 0.1,
+    "faults": (Fault(0.2, "freeze", 0, 8.0), Fault(10.0, "freeze", 1, 8.0)),
+}
+
+
+def mutation(
+    *, among: dict[str, Mutation] = MUTATIONS, **focus: Any
+) -> Callable[[Make], Make]:
     def keep(make: Make) -> Make:
-        MUTATIONS[make.__name__] = Mutation(make, focus)
+        among[make.__name__] = Mutation(make, focus)
         return make
 
     return keep
@@ -60,6 +76,23 @@ def no_wait_for_a_chunk_being_copied(patch: Patch) -> None:
         return chunks.at(event.key or b"").state != ChunkState.PENDING
 
     patch.setattr(Copy, "_wanted", wanted)
+
+
+@mutation(among=SECOND_LOCKS, **FROZEN)
+def no_check_of_a_chunks_owner(patch: Patch) -> None:
+    patch.setattr(SimulatedCopier, "_check_owner", lambda *_: None)
+
+
+@mutation(among=SECOND_LOCKS, **FROZEN)
+def no_check_of_a_chunks_claim(patch: Patch) -> None:
+    """One process hands a chunk on only when it has ended its own work on it."""
+    patch.setattr(SimulatedCopier, "_check_claim", lambda *_: None)
+
+
+@mutation(**FROZEN)
+def no_check_of_a_chunks_owner_and_claim(patch: Patch) -> None:
+    no_check_of_a_chunks_owner(patch)
+    no_check_of_a_chunks_claim(patch)
 
 
 @mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())

@@ -163,6 +163,9 @@ class Process:
             )
             if not self._ended:
                 self.start(once=self.plan.once)
+                if self._ended:
+                    # It came while the life was being made.
+                    self.stop(0.0)
                 self.watch()
 
     def start(self, *, once: bool, last: bool = False) -> None:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from . import resync_mutations  # noqa: F401  adds its own
-from .mutations import MUTATIONS
+from .mutations import MUTATIONS, SECOND_LOCKS
 from .plan import plan_of
 from .run import run
 
@@ -16,6 +16,9 @@ pytestmark = pytest.mark.faults
 
 #: Seeds that may pass before one fails.
 PATIENCE = 500
+
+#: Seeds that pass without one of two rules that do the same.
+ENOUGH = 120
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -31,3 +34,13 @@ def test_the_simulation_misses_a_rule(
             say(f"mutation {name}: seed {seed}, {first[:100]}")
             return
     pytest.fail(f"{PATIENCE} seeds passed without the rule")
+
+
+@pytest.mark.parametrize("name", SECOND_LOCKS)
+def test_one_of_two_locks_is_enough(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of them left out is a mutation, which is missed."""
+    mutation = SECOND_LOCKS[name]
+    mutation.make(monkeypatch)
+    for seed in range(ENOUGH):
+        failure = run(replace(plan_of(seed), **mutation.focus)).failure
+        assert not failure, f"seed {seed}: {failure}"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+import totals
+
 from .plan import plan_of
 from .run import Outcome, run
 from .shrink import report, shrink
@@ -33,6 +35,7 @@ def check(seeds: range) -> Counter[str]:
                 pytrace=False,
             )
         sums.update(_figures(outcome))
+    totals.count("seeds", "simulation", len(seeds))
     return sums
 
 

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from cartridge_warp.cli import tables
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import SourceUnavailable
 from cartridge_warp.model import BatchState
 

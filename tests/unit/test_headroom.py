@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cartridge_warp.engine.headroom import Headroom
-from cartridge_warp.engine.progress import Counts, Phase, SchemaView, TableView
+from cartridge_warp.engine.views import Counts, Phase, SchemaView, TableView
 
 
 def view(

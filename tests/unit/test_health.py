@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import ConfigError, SourceUnavailable
 from cartridge_warp.health import Answer, Endpoint, as_json, routes
 from cartridge_warp.model import BatchState

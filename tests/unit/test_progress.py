@@ -7,7 +7,8 @@ import threading
 import msgspec
 import pytest
 
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import DestinationUnavailable, SourceUnavailable
 
 

@@ -154,7 +154,10 @@ def sync(
                     full_resync=full_resync,
                 )
             except HistoryLost as error:
-                raise HistoryLost(str(error), hint=_healing(error.hint)) from error
+                hint = error.hint
+                if "--full-resync" in hint:
+                    hint = _healing(hint)
+                raise HistoryLost(str(error), hint=hint) from error
             if code == 0:
                 logs.release()
             return code

@@ -11,13 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cartridge_warp import logs
-from cartridge_warp.engine.progress import (
-    Counts,
-    Phase,
-    SchemaView,
-    TableView,
-    View,
-)
+from cartridge_warp.engine.views import Counts, Phase, SchemaView, TableView, View
 
 #: Events a second by (schema, collection), as ``metrics.Rates`` gives them.
 Rates = Mapping[tuple[str, str], float]

@@ -7,7 +7,7 @@ reference page and the error messages are made from them.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -138,19 +138,38 @@ DetectDeletes = Annotated[
         " documents are gone. Strategy `hash` always does."
     ),
 ]
+Options = Annotated[
+    dict[str, Any],
+    Meta(
+        description="The connector's own settings, as its page names them; the"
+        " connectors that are shipped have none."
+    ),
+]
+
+#: The connectors whose settings these classes hold.
+MONGODB: Final = "mongodb"
+POSTGRESQL: Final = "postgresql"
 
 
 class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the documents come from."""
 
-    type: Annotated[Literal["mongodb"], Meta(description="The kind of source.")] = (
-        "mongodb"
-    )
+    type: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The kind of source: `mongodb`, or the name of an installed"
+            " connector. Of the settings of this group, another connector than"
+            " `mongodb` takes only `connection_string`, `database`, `options`,"
+            " `schema_sample_size` and `max_document_depth`.",
+        ),
+    ] = MONGODB
     connection_string: Annotated[
         str,
         Meta(
             description="`mongodb://` or `mongodb+srv://` URI of a replica set or a"
-            " sharded cluster. Take it from `${VAR}` or a file."
+            " sharded cluster; for another connector what it says. Take it from"
+            " `${VAR}` or a file."
         ),
     ]
     database: Annotated[
@@ -204,6 +223,7 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     timezone: Annotated[
         str, Meta(description="The time zone of schedules, as `Europe/Berlin`.")
     ] = "UTC"
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"SourceSettings({redact(self.connection_string)})"
@@ -218,13 +238,19 @@ class DestinationSettings(
     """Where the rows go."""
 
     type: Annotated[
-        Literal["postgresql"], Meta(description="The kind of destination.")
-    ] = "postgresql"
+        str,
+        Meta(
+            min_length=1,
+            description="The kind of destination: `postgresql`, or the name of an"
+            " installed connector. Of the settings of this group, another connector"
+            " than `postgresql` takes only `connection_string` and `options`.",
+        ),
+    ] = POSTGRESQL
     connection_string: Annotated[
         str,
         Meta(
-            description="`postgresql://` or `postgres://` URI. Take it from"
-            " `${VAR}` or a file."
+            description="`postgresql://` or `postgres://` URI; for another connector"
+            " what it says. Take it from `${VAR}` or a file."
         ),
     ]
     metadata_schema: Annotated[
@@ -242,6 +268,7 @@ class DestinationSettings(
     ] = 300.0
     deletion_strategy: Deletion = "hard"
     soft_delete_column: SoftColumn = TableOptions().soft_delete_column
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"DestinationSettings({redact(self.connection_string)})"

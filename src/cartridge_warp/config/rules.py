@@ -17,7 +17,13 @@ from cartridge_warp.model import (
 
 from . import detection
 from .check import Checked, Values, nearest, variable
-from .model import DestinationSettings, HealthSettings, PrometheusSettings
+from .model import (
+    MONGODB,
+    POSTGRESQL,
+    DestinationSettings,
+    HealthSettings,
+    PrometheusSettings,
+)
 from .node import NOWHERE, Problem
 from .uri import DESTINATION_SCHEMES, SOURCE_SCHEMES
 
@@ -31,13 +37,28 @@ _TAKEN_COLUMNS: Final = (OWN_COLUMNS | SYSTEM_COLUMNS | {DELETED_AT, DOCUMENT}) 
     TableOptions().soft_delete_column
 }
 
-#: What only its use can prove wrong: a URI's parts, a port that is taken.
+#: What only its use can prove wrong: a URI's parts, a port that is taken, and all that
+#: is a connector's own.
 USED_LATER: Final = (
+    "source.type",
     "source.connection_string",
+    "source.options",
+    "destination.type",
     "destination.connection_string",
+    "destination.options",
     "monitoring.prometheus.port",
     "monitoring.health.port",
 )
+
+#: The connector that a group's settings are made for, and those that any other takes.
+_OWN: Final = {"source": MONGODB, "destination": POSTGRESQL}
+_ANYBODYS: Final = {
+    "source": {
+        *("type", "connection_string", "database", "options"),
+        *("schema_sample_size", "max_document_depth"),
+    },
+    "destination": {"type", "connection_string", "options"},
+}
 
 _PROMETHEUS: Final = asdict(PrometheusSettings())
 _HEALTH: Final = asdict(HealthSettings())
@@ -51,6 +72,7 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
 
     Records a problem in ``checked`` for everything that cannot be meant.
     """
+    _connectors(checked)
     _uris(checked)
     _ports(checked)
     detection.check(checked)
@@ -80,13 +102,36 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
     return chosen, mode or ("single" if len(chosen) == 1 else "multi")
 
 
+def _connectors(checked: Checked) -> None:
+    """No setting that the connector would not look at."""
+    for group, own in _OWN.items():
+        values = checked.values.get(group, {})
+        if _is_own(checked, group):
+            if values.get("options"):
+                checked.blame(f"{group}.options", f"{own} has none", "remove them")
+            continue
+        for name in values:
+            if name not in _ANYBODYS[group]:
+                checked.blame(
+                    f"{group}.{name}",
+                    f"a setting of {own} alone",
+                    f"the connector's own settings stand under {group}.options",
+                )
+
+
+def _is_own(checked: Checked, group: str) -> bool:
+    """Is the connector one of the two that are shipped?"""
+    own = _OWN[group]
+    return bool(checked.values.get(group, {}).get("type", own) == own)
+
+
 def _uris(checked: Checked) -> None:
     for group, schemes, other in (
         ("source", SOURCE_SCHEMES, DESTINATION_SCHEMES),
         ("destination", DESTINATION_SCHEMES, SOURCE_SCHEMES),
     ):
         uri = checked.values.get(group, {}).get("connection_string")
-        if uri is None or uri.startswith(schemes):
+        if uri is None or not _is_own(checked, group) or uri.startswith(schemes):
             continue
         swapped = uri.startswith(other)
         checked.blame(
@@ -231,6 +276,8 @@ def _schema_name(checked: Checked, path: str, name: str, metadata: str = "") -> 
 
 def _database_name(checked: Checked, path: str, name: str) -> None:
     """MongoDB's rules, said so that a name taken from the schema's makes sense."""
+    if not _is_own(checked, "source"):
+        return
     if checked.option(path):
         hint = (
             "name the database in SRC: mongodb://HOST/DATABASE?authSource=admin, where"

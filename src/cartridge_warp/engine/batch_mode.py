@@ -12,10 +12,10 @@ from .batch_pass import BatchPass, BatchTable
 from .chunks import ChunkState
 from .copy import Copy
 from .line import Line
-from .progress import Counts, Phase
 from .runtime import Task
 from .shape import Shape
 from .tables import Tables
+from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..errors import PreconditionError
 from ..model import Chunk, Collection
-from ..protocols import EnrollsTables, Increments, ReadsIncrements
+from ..powers import EnrollsTables, Increments, ReadsIncrements
 from .batch_agenda import Timetable
 from .batch_pass import BatchTable
 from .line import Line

@@ -23,15 +23,16 @@ from ..model import (
     PassEnd,
     TableChanges,
 )
-from ..protocols import Applier, FindsAbsent, Increments, KnowsUntouched
+from ..powers import FindsAbsent, Increments, KnowsUntouched
+from ..protocols import Applier
 from ..retry import Stopped
 from .batch_agenda import Timetable
 from .batch_window import Window
 from .commit import Encoded, commit
 from .line import Line
 from .part import Slice, held_text
-from .progress import Counts
 from .shape import Shape
+from .views import Counts
 
 log = logging.getLogger(__name__)
 

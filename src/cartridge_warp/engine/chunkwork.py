@@ -10,8 +10,8 @@ from ..model import Chunk, ClusterTime, Committed
 from ..protocols import Copier
 from .line import Line
 from .listing import followable
-from .progress import Counts
 from .shape import Shape
+from .views import Counts
 
 #: Told until when a committed chunk was read, and what its commit did.
 Done = Callable[[ClusterTime, Committed], None]

@@ -20,9 +20,9 @@ from ..retry import Stopped
 from .chunks import ChunkMap, ChunkState
 from .copyworker import CopyWorker
 from .line import Line
-from .progress import Phase
 from .runtime import Task
 from .shape import Shape
+from .views import Phase
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from ..protocols import Copier
 from .chunkwork import copy_chunk
 from .line import Line
 from .listing import followable
-from .progress import Phase
 from .shape import Shape
+from .views import Phase
 
 if TYPE_CHECKING:
     from .copy import Copy

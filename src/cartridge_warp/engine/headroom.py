@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..model import ClusterTime
-from .progress import Phase, SchemaView
+from .views import Phase, SchemaView
 
 #: The same warning is given again after so many seconds.
 _AGAIN_SECONDS = 600.0

@@ -14,9 +14,9 @@ _SHOWN = 5
 
 _HINT = (
     "cwarp sync --full-resync compares every table with its collection and mends it in "
-    "place; source.on_history_lost: resync does so without being asked. Make the oplog "
-    "longer too (replSetResizeOplog, minRetentionHours)"
+    "place; source.on_history_lost: resync does so without being asked"
 )
+_ANEW = "this destination cannot mend a table in place: copy into a new schema"
 
 
 def told(line: Line, error: HistoryLost) -> HistoryLost:
@@ -37,7 +37,9 @@ def told(line: Line, error: HistoryLost) -> HistoryLost:
             words.append("(how old it is could not be asked)")
     if names := _tables(line):
         words.append(f"for {names}")
-    return HistoryLost(f"{' '.join(words)} ({error})", hint=_HINT)
+    hints = [_HINT if line.resyncs is not None else _ANEW, error.hint]
+    hint = "; ".join(filter(None, hints))
+    return HistoryLost(f"{' '.join(words)} ({error})", hint=hint)
 
 
 def _tables(line: Line) -> str:

@@ -13,7 +13,7 @@ from cwarp_core import ChangeEvent, Reject
 
 from ..config import SchemaSettings
 from ..model import ClusterTime, Position
-from ..protocols import Prepares
+from ..powers import Prepares
 from .batcher import CollectionChanges, Pending
 from .commit import commit
 from .copy import Copy

@@ -10,7 +10,8 @@ from typing import TypeVar
 from .. import logs
 from ..config import ErrorSettings, SchemaSettings
 from ..errors import WarpError
-from ..protocols import Destination, KnowsPassing, Resyncs, Source
+from ..powers import KnowsPassing, Resyncs
+from ..protocols import Destination, Source
 from ..retry import Backoff, retrying
 from .asked import Asked
 from .letters import LetterLog

@@ -15,9 +15,9 @@ from ..model import Batch, ClusterTime, Position, TableChanges
 from .batcher import CollectionChanges
 from .copy import Copy
 from .line import Line
-from .progress import Counts, Phase
 from .shape import Shape
 from .tables import Tables
+from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from .heartbeat import Heartbeat
 from .history import told
 from .line import Line
 from .prepare import prepare, refuse_unsupported
-from .progress import Phase
 from .requests import Requests
 from .stream import Stream
 from .tables import Tables
+from .views import Phase
 from .watch import Watch
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from ..errors import PreconditionError
 from ..model import Chunk, ClusterTime, Collection, Origin, TableState
 from .line import Line
 from .listing import UNSUPPORTED
-from .progress import Counts, Phase
 from .shape import Shape
 from .tables import Planned, Tables
+from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from .asked import BY_SIGNAL
 from .copy import Copy
 from .line import Line
 from .listing import followable
-from .progress import Phase
 from .shape import Shape
 from .tables import Planned, Tables
 
@@ -123,7 +122,7 @@ class Structure:
             return None
         log.info("resync", extra={"table": shape.table.name, "reason": reason})
         planned = self._tables.resynced(shape, Origin(since, listed.identity))
-        line.progress.table(name, Phase.RESYNCING, expected=listed.documents, reason="")
+        line.progress.resyncing(name, listed.documents)
         return planned
 
 

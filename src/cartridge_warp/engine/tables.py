@@ -14,12 +14,12 @@ from cwarp_core import ChangeEvent, Observation, key_encoding
 from ..config import TableSettings
 from ..errors import PreconditionError, StructureRefused
 from ..model import Chunk, ChunkRange, ClusterTime, Origin, Table, TableState
-from ..protocols import Resyncs
+from ..powers import Resyncs
 from ..schema.evolve import soft_delete
 from ..schema.infer import infer_table, key_encoding_of
 from .line import Line
-from .progress import Phase
 from .shape import Shape
+from .views import Phase
 
 log = logging.getLogger(__name__)
 

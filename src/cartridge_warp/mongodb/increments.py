@@ -34,7 +34,7 @@ _VALUE: Final = "v"
 
 
 class MongoIncrements:
-    """See ``protocols.Increments``.
+    """See ``powers.Increments``.
 
     Works on whatever can be found in: collections of every kind, views, time-series,
     of a replica set, a sharded cluster or a standalone mongod. A column holds values

@@ -37,7 +37,7 @@ class PostgresApplier:
         self._untouched = 0
 
     def prepare(self, batch: Batch) -> None:
-        """See ``protocols.Prepares``."""
+        """See ``powers.Prepares``."""
         self._sessions.prepare(batch)
 
     def commit(self, batch: Batch) -> Refused:

@@ -13,7 +13,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from ..config import DestinationSettings
-from ..errors import ConfigError, DestinationUnavailable
+from ..errors import ConfigError, DestinationUnavailable, Fenced
+from ..metadata.history import TIMELINE
 from . import refusal
 from .sqlstate import refused, translated, unresolved
 
@@ -34,6 +35,10 @@ SET LOCAL tcp_keepalives_count = 3;
 SET LOCAL lock_timeout = '{{lock_ms:d}}ms';
 SET LOCAL statement_timeout = '{{statement_ms:d}}ms';
 """
+
+#: Where the role need not wait for the disk: a crash of the server must not take back
+#: what this process knows to be done. Other settings of it are the user's choice.
+_DURABLE = "SET LOCAL synchronous_commit = on;"
 
 #: What work happens in, and what looks at it: one moment for all queries, and a
 #: promise to write nothing that the server itself keeps.
@@ -93,12 +98,23 @@ def connect(settings: DestinationSettings, application: str) -> Connection[Tuple
 
 
 class Link:
-    """One connection and at most one open transaction. One thread at a time."""
+    """One connection and at most one open transaction. One thread at a time.
 
-    def __init__(self, settings: DestinationSettings, application: str) -> None:
+    timeline: of the server that the owner wrote to, see ``metadata.history``. Where it
+    is known, a transaction on any other raises Fenced before it does anything.
+    """
+
+    def __init__(
+        self,
+        settings: DestinationSettings,
+        application: str,
+        timeline: str | None = None,
+    ) -> None:
+        self.timeline = timeline
         self._settings = settings
         self._application = application
         self._connection: Connection[TupleRow] | None = None
+        self._durable = True
 
     def begin(
         self,
@@ -119,15 +135,36 @@ class Link:
         text = _BEGIN.format(mode=mode, lock_ms=lock_ms, statement_ms=statement_ms)
         reused = self._connection is not None
         cur = self._cursor()
+        if not self._durable:
+            text += _DURABLE
+        if self.timeline is not None:
+            text += f"SELECT {TIMELINE}"
         try:
-            return cur.execute(text.encode())
+            cur.execute(text.encode())
         except psycopg.Error as error:
             self.drop()
             if not reused:
                 raise translated(error) from error
+        else:
+            self._check_timeline(cur)
+            return cur
         return self.begin(
             lock_ms=lock_ms, statement_ms=statement_ms, read_only=read_only
         )
+
+    def _check_timeline(self, cur: Cursor[TupleRow]) -> None:
+        if self.timeline is None:
+            return
+        while cur.nextset():
+            pass
+        row = cur.fetchone()
+        if row is not None and row[0] not in (None, self.timeline):
+            self.drop()
+            raise Fenced(
+                "PostgreSQL is not what this process wrote to: a standby was promoted, "
+                "or a backup was restored; what was committed last may be missing",
+                hint="start it again: it goes on from the position that is stored",
+            )
 
     def commit(self, *, refusable: bool = False) -> None:
         """COMMIT. Raises CommitUnknown when its answer was lost.
@@ -204,6 +241,12 @@ class Link:
     def _cursor(self) -> Cursor[TupleRow]:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._settings, self._application)
+            try:
+                row = self._connection.execute("SHOW synchronous_commit").fetchone()
+            except psycopg.Error as error:
+                self.drop()
+                raise translated(error) from error
+            self._durable = row != ("off",)
         return self._connection.cursor()
 
 

@@ -77,8 +77,10 @@ class PostgresCopier:
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
-        self._link = Link(settings, application_name("copy", tenure.schema))
+        name = application_name("copy", tenure.schema)
+        self._link = Link(settings, name, tenure.timeline)
         self._slot = tenure.take_slot()
+        self._claimed: Chunk | None = None
         self._staging = Staging()
         self._upserter = Upserter(tenure.meta, self._staging)
         self._job: _Job | None = None
@@ -87,9 +89,11 @@ class PostgresCopier:
         own = self._tenure
         with self._link.transaction() as cur:
             store.check_owner(cur, own.meta, own.schema, own.epoch)
-            return chunks.claim(
+            found = chunks.claim(
                 cur, own.meta, own.schema, table.name, own.epoch, self._slot
             )
+        self._claimed = found
+        return found
 
     def begin(
         self,
@@ -163,20 +167,23 @@ class PostgresCopier:
         except CommitUnknown:
             self._settle(job)
         reached("commit_ok")
-        self._job = None
+        self._job = self._claimed = None
         self._tenure.journal.noted(lines)
         return Committed(rest, refused, outcome.written, outcome.removed)
 
     def abort(self) -> None:
         job, self._job = self._job, None
-        if job is None:
+        claimed, self._claimed = self._claimed, None
+        if job is not None:
+            job.way.cancel()
+            self._link.rollback()
+        chunk = claimed if job is None else job.chunk
+        if chunk is None:
             return
-        job.way.cancel()
-        self._link.rollback()
         own = self._tenure
         try:
             with self._link.transaction() as cur:
-                chunks.hand_back(cur, own.meta, job.chunk, own.epoch, self._slot)
+                chunks.hand_back(cur, own.meta, chunk, own.epoch, self._slot)
         except DestinationUnavailable:
             # It stays ours under our slot: the next claim finds it.
             self._link.drop()

@@ -8,13 +8,14 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from .. import rows
 from ..errors import DestinationError
 from ..model import DELETED_AT, Column, SchemaChange, Table
 from . import keys
 
-KEY = "_id"
-EXTRA = "_cwarp_extra"
-SOURCE_TS = "_cwarp_source_ts"
+KEY = rows.KEY
+EXTRA = rows.EXTRA
+SOURCE_TS = rows.SOURCE_TS
 SYNCED_AT = "_cwarp_synced_at"
 
 #: NAMEDATALEN - 1. PostgreSQL cuts longer names silently.

@@ -23,6 +23,7 @@ from ..killpoint import reached
 from ..metadata import (
     batches,
     chunks,
+    history,
     layout,
     lease,
     letters,
@@ -45,13 +46,13 @@ from ..model import (
     Table,
     TableState,
 )
+from ..rows import encoder_of
 from ..schema import evolve
 from . import absent, ddl, keys, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
 from .instance import Instance
-from .rowplan import encoder_of
 from .tenure import Tenure
 
 #: How long a structure change may keep readers of the table waiting.
@@ -64,7 +65,7 @@ _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
 
 class PostgresDestination:
-    """See ``protocols.Destination`` and ``protocols.Resyncs``."""
+    """See ``protocols.Destination`` and ``powers.Resyncs``."""
 
     def __init__(self, settings: DestinationSettings, schema: SchemaSettings) -> None:
         self._settings = settings
@@ -116,7 +117,9 @@ class PostgresDestination:
             )
             pending = letters.tables_with_pending(cur, meta, schema)
             passes = batches.by_table(cur, meta, schema)
-        owned = Tenure(meta, schema, found.epoch, pending)
+            timeline = history.timeline(cur)
+        owned = Tenure(meta, schema, found.epoch, pending, timeline)
+        self._link.timeline = self._lease.timeline = timeline
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
         for table, (seq, _) in passes.items():
             owned.set_table(table, seq)

@@ -27,7 +27,7 @@ def replan(
     ranges: Sequence[ChunkRange],
     origin: Origin,
 ) -> list[Chunk]:
-    """See ``protocols.Resyncs.replan``. In the metadata's order of locks."""
+    """See ``powers.Resyncs.replan``. In the metadata's order of locks."""
     where = own.meta, table.schema, table.name
     structure.check_present(cur, table.schema, [table])
     letters.suspect(cur, *where)
@@ -42,7 +42,7 @@ def replan(
 def retire(
     cur: Cursor[TupleRow], own: Tenure, table: Table, policy: str, origin: Origin
 ) -> None:
-    """See ``protocols.Resyncs.retire``."""
+    """See ``powers.Resyncs.retire``."""
     where = own.meta, table.schema, table.name
     if policy != "keep":
         structure.alter(cur, ddl.remove(table, whole=policy == "drop"))

@@ -29,7 +29,8 @@ class Session:
     """One connection and its staging tables."""
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
-        self.link = Link(settings, application_name("stream", tenure.schema))
+        name = application_name("stream", tenure.schema)
+        self.link = Link(settings, name, tenure.timeline)
         self.upserter = Upserter(tenure.meta)
 
 

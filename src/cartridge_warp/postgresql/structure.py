@@ -13,10 +13,10 @@ from cwarp_core import EncodedBatch, Reply, key_encoding
 from ..errors import PreconditionError, StructureChanged
 from ..metadata import letters, registry
 from ..model import ClusterTime, Table
+from ..rows import encoder_of
 from . import merge
 from .careful import Part, check_at_once
 from .ddl import columns
-from .rowplan import encoder_of
 from .sqlstate import RECOPY, refusal
 from .upsert import Upserter
 

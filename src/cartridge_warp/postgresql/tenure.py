@@ -28,13 +28,22 @@ class Tenure:
 
     meta: the metadata schema's name.  letters: tables that may have pending dead
     letters; a table is added before its first one can be seen, and never removed.
+    timeline: of the server, see ``metadata.history``.
     """
 
-    def __init__(self, meta: str, schema: str, epoch: int, letters: set[str]) -> None:
+    def __init__(
+        self,
+        meta: str,
+        schema: str,
+        epoch: int,
+        letters: set[str],
+        timeline: str | None = None,
+    ) -> None:
         self.meta = meta
         self.schema = schema
         self.epoch = epoch
         self.letters = letters
+        self.timeline = timeline
         self.journal = Journal()
         self._lock = threading.Lock()
         self._slots: set[int] = set()

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from cartridge_warp.engine.progress import SchemaView, TableView
+from cartridge_warp.engine.views import SchemaView, TableView
 from engine_kit import SCHEMA, Shop, table_of
 
 META = "cartridge_warp_metadata"

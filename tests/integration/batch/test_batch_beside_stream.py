@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from batch_kit import META, BatchShop, at
 
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import PreconditionError
 from engine_kit import Shop, table_of, wait_until
 

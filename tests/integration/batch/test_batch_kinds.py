@@ -10,7 +10,7 @@ import pytest
 from batch_kit import BatchShop, at
 from bson import ObjectId
 
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import PreconditionError, SourceError
 from engine_kit import Shop, table_of, wait_until
 

@@ -13,7 +13,7 @@ from batch_kit import META, BatchShop, at
 from bson import Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
 
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import MisfitError
 from engine_kit import SCHEMA, table_of, wait_until
 

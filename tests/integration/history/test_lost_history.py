@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from cartridge_warp import embedded
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import PreconditionError
 from cartridge_warp.model import Table
 from cartridge_warp.postgresql.destination import PostgresDestination

@@ -14,8 +14,9 @@ from pymongo.database import Database
 
 from cartridge_warp.engine import copyworker, runner
 from cartridge_warp.engine.chunkwork import copy_chunk
-from cartridge_warp.engine.progress import Phase, Progress
+from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.mongodb import snapshot
 from cartridge_warp.postgresql.requests import ask_resync
 from cwarp_core import Reply

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from cartridge_warp import embedded
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.mongodb import stage
 from engine_kit import SCHEMA, Running, Shop, wait_until
 from postgresql_kit import META
