@@ -19,7 +19,7 @@ from cartridge_warp.model import Table
 from cartridge_warp.mongodb.source import MongoSource
 from cartridge_warp.postgresql import ddl, merge
 from cartridge_warp.postgresql.copyin import CopyIn
-from cartridge_warp.postgresql.rowplan import plan_of
+from cartridge_warp.rows import plan_of
 from cwarp_core import BatchEncoder, Reply
 
 from . import data, meter

@@ -64,7 +64,10 @@ def compare(
         # Its columns are the same to the end, whatever somebody is about to do.
         name = sql.Identifier(schema, table)
         lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name)
-        connection.execute(lock)
+        try:
+            connection.execute(lock)
+        except psycopg.errors.InvalidSchemaName as error:
+            raise LookupError(f"there is no schema {schema}") from error
         return _compared(collection, connection, schema, table, columns_mapping)
 
 

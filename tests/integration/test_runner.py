@@ -142,7 +142,8 @@ def test_what_ends_a_copy_is_in_the_error_log(shop: Shop) -> None:
         )
     with pytest.raises(DestinationError, match="42809"):
         shop.once()
-    ((table, kind, message),) = errors(shop)
+    # Every worker that had the chunk, one after the other, may have met it.
+    ((table, kind, message),) = set(errors(shop))
     assert (table, kind) == ("orders", "DestinationError")
     assert "WrongObjectType (42809)" in message
     runs = "SELECT status FROM cartridge_warp_metadata.sync_runs ORDER BY run_id"

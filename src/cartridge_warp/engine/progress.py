@@ -167,37 +167,25 @@ class SchemaProgress:
     ) -> None:
         """A table is in this phase now; what is not given stays as it was.
 
-        counts: of a copy whose chunks are known. They are counted the first time that a
-        table is told of; later this process has counted them itself.
+        counts: of the copy that is under way or done, when its chunks are known; the
+        first time about a table, which begins with what earlier processes committed.
+        expected: of a copy, or of a resync, that begins.
         """
         with self._lock:
             seen = self._tables.get(collection)
             if seen is None:
                 seen = TableView(collection=collection, counts=counts or Counts())
-            before = seen.before
-            if counts is not None:
-                before = seen.counts.copied - counts.copied
+            begins = counts or (phase is Phase.RESYNCING and expected is not None)
+            copied = counts.copied if counts else 0
             self._tables[collection] = replace(
                 seen,
                 phase=phase,
-                before=before,
+                before=seen.counts.copied - copied if begins else seen.before,
                 table=seen.table if table is None else table,
                 expected=seen.expected if expected is None else expected,
                 last_error=seen.last_error if reason is None else reason,
             )
         self._begin()
-
-    def resyncing(self, collection: str, expected: int) -> None:
-        """The resync of a table begins."""
-        with self._lock:
-            seen = self._tables.get(collection) or TableView(collection=collection)
-            self._tables[collection] = replace(
-                seen,
-                phase=Phase.RESYNCING,
-                expected=expected,
-                before=seen.counts.copied,
-                last_error="",
-            )
 
     def committed(self, collection: str, counts: Counts) -> None:
         """Something of this table is committed: what it adds to each counter."""

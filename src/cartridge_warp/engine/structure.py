@@ -14,6 +14,7 @@ from .line import Line
 from .listing import followable
 from .shape import Shape
 from .tables import Planned, Tables
+from .views import Phase
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Structure:
             return None
         log.info("resync", extra={"table": shape.table.name, "reason": reason})
         planned = self._tables.resynced(shape, Origin(since, listed.identity))
-        line.progress.resyncing(name, listed.documents)
+        line.progress.table(name, Phase.RESYNCING, expected=listed.documents, reason="")
         return planned
 
 
