@@ -83,14 +83,15 @@ def test_a_connector_that_is_not_installed(tmp_path: Path, verb: list[str]) -> N
     )
 
 
-def test_the_status_of_another_destination(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", [["status"], ["resync", "orders"]])
+def test_the_metadata_of_another_destination(tmp_path: Path, verb: list[str]) -> None:
     file = tmp_path / "warp.yaml"
     file.write_text(
         "source: {connection_string: 'mongodb://127.0.0.1:1/shop', database: shop}\n"
         "destination: {type: drain, connection_string: 'drain:///nowhere'}"
     )
-    words = f"{file}:2 destination.type: cwarp status reads PostgreSQL"
-    assert_refused(cwarp("status", "--config", str(file)), 2, words, "is drain")
+    words = f"{file}:2 destination.type: cwarp {verb[0]} works on PostgreSQL"
+    assert_refused(cwarp(*verb, "--config", str(file)), 2, words, "is drain")
 
 
 @pytest.mark.parametrize(

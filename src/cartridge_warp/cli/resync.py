@@ -19,7 +19,7 @@ from cartridge_warp.errors import (
 )
 
 from .options import FILE, env_file_option, load, placing
-from .status import SETTING, URI_VARIABLE, destination_of, read
+from .status import SETTING, URI_VARIABLE, destination_of, read, refuse_others
 
 if TYPE_CHECKING:
     from cartridge_warp.config import DestinationSettings
@@ -58,6 +58,7 @@ def resync(
         raise click.UsageError("give at least one TABLE, and at most one POSTGRES_URI")
     if config_file is not None:
         settings = load(config_file, {}, env_file)
+        refuse_others("resync", settings)
         destination, places = settings.destination, settings.places
         if schema is None and len(settings.schemas) == 1:
             schema = settings.schemas[0].name

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from cartridge_warp import logs
-from cartridge_warp.config import DestinationSettings
+from cartridge_warp.config import DestinationSettings, Settings
 from cartridge_warp.config.model import POSTGRESQL
 from cartridge_warp.config.uri import DESTINATION_SCHEMES
 from cartridge_warp.engine.views import Phase
@@ -70,11 +70,7 @@ def status(
     if config_file is not None:
         settings = load(config_file, {}, env_file)
         destination, places = settings.destination, settings.places
-        if destination.type != POSTGRESQL:
-            raise ConfigError(
-                f"{places['destination.type']}: cwarp status reads PostgreSQL, and "
-                f"this destination is {destination.type}"
-            )
+        refuse_others("status", settings)
     elif uri is not None:
         destination, places = destination_of(uri), {SETTING: "POSTGRES_URI"}
     else:
@@ -118,6 +114,15 @@ def read(destination: DestinationSettings, schema: str | None = None) -> Seen:
     if schema is not None:
         found = (named(schema, found),)
     return Seen(datetime.now(UTC), found)
+
+
+def refuse_others(verb: str, settings: Settings) -> None:
+    """Raises ConfigError for a destination whose metadata this verb cannot know."""
+    if (found := settings.destination.type) != POSTGRESQL:
+        raise ConfigError(
+            f"{settings.places['destination.type']}: cwarp {verb} works on PostgreSQL, "
+            f"and this destination is {found}"
+        )
 
 
 def destination_of(uri: str) -> DestinationSettings:
