@@ -99,9 +99,14 @@ def routes(read: Callable[[], View]) -> dict[str, Route]:
     ``/status.json``: the whole progress; always 200.
     """
 
-    def probe(problem: Callable[[SchemaView, float], str]) -> Route:
+    def probe(
+        problem: Callable[[SchemaView, float], str], *, begun: bool = True
+    ) -> Route:
         def answer() -> Answer:
             view = read()
+            if begun and not view.schemas:
+                problems = {"": "no schema has been started"}
+                return as_json({"ok": False, "problems": problems}, ok=False)
             found = {
                 each.name: text
                 for each in view.schemas
@@ -111,15 +116,9 @@ def routes(read: Callable[[], View]) -> dict[str, Route]:
 
         return answer
 
-    def answer_ready() -> Answer:
-        if not read().schemas:
-            problems = {"": "no schema has been started"}
-            return as_json({"ok": False, "problems": problems}, ok=False)
-        return probe(not_ready)()
-
     return {
-        "/health": probe(not_healthy),
-        "/ready": answer_ready,
+        "/health": probe(not_healthy, begun=False),
+        "/ready": probe(not_ready),
         "/startup": probe(not_started),
         "/status.json": lambda: as_json(status(read())),
     }
@@ -210,6 +209,14 @@ def _handler(
         server_version = "cartridge-warp"
         sys_version = ""
         timeout = 10
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except ConnectionError:
+                # A probe whose patience ended before the answer came; the server would
+                # print a traceback.
+                log.debug("a client is gone")
 
         def do_GET(self) -> None:
             answer = _answer(routes, self.path.partition("?")[0])

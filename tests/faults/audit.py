@@ -21,7 +21,7 @@ _INSTALL = f"""
 CREATE SCHEMA audit;
 CREATE TABLE audit.markers (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    op text NOT NULL, lane integer NOT NULL,
+    schema text NOT NULL, op text NOT NULL, lane integer NOT NULL,
     old_epoch bigint, new_epoch bigint, old_seq bigint, new_seq bigint,
     old_time numeric, new_time numeric, moved boolean NOT NULL, who text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -36,9 +36,10 @@ DECLARE
     before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
 BEGIN
-    INSERT INTO audit.markers (op, lane, old_epoch, new_epoch, old_seq, new_seq,
-                               old_time, new_time, moved, who)
-    VALUES (TG_OP, (coalesce(after, before)->>'lane')::int,
+    INSERT INTO audit.markers (schema, op, lane, old_epoch, new_epoch, old_seq,
+                               new_seq, old_time, new_time, moved, who)
+    VALUES (coalesce(after, before)->>'schema_name', TG_OP,
+            (coalesce(after, before)->>'lane')::int,
             (before->>'epoch')::bigint, (after->>'epoch')::bigint,
             (before->>'seq')::bigint, (after->>'seq')::bigint,
             (before->>'cluster_time')::numeric, (after->>'cluster_time')::numeric,
@@ -95,6 +96,7 @@ class Move(NamedTuple):
     moved: bool
     who: str
     at: datetime = datetime.fromtimestamp(0, UTC)
+    schema: str = ""
 
 
 def install(uri: str, schema: str) -> None:
@@ -109,24 +111,30 @@ def moves(connection: psycopg.Connection[Any]) -> list[Move]:
 
 
 def marker_faults(moves: Iterable[Move]) -> Iterator[str]:
-    """What no marker may do. One row a lane; each lane is judged for itself.
+    """What no marker may do. One row a schema and lane, each judged for itself.
 
     A position moves with ``seq + 1`` and in its own epoch; ``seq`` never jumps within
-    an epoch; neither epoch nor time goes back, not over a delete either.
+    an epoch; neither epoch nor time goes back, not over a delete either. A row is made
+    first, and gets its position then.
     """
-    seen: dict[int, tuple[int, Decimal]] = {}
+    bare: dict[tuple[str, int], Move] = {}
+    seen: dict[tuple[str, int], tuple[int, Decimal]] = {}
     for move in moves:
         if move.op == "DELETE":
             continue
-        epoch, time = seen.get(move.lane, (0, Decimal(0)))
+        row = (move.schema, move.lane)
+        epoch, time = seen.get(row, (0, Decimal(0)))
         now = move.new_epoch or 0
         if now < epoch:
             yield f"the epoch went back: {move}"
+        bare.pop(row, None)
         if move.new_time is None and time:
-            yield f"the position was lost: {move}"
+            bare[row] = move
+            if move.op != "INSERT":
+                yield f"the position was lost: {move}"
         if move.new_time is not None and move.new_time < time:
             yield f"the time went back: {move}"
-        seen[move.lane] = (max(now, epoch), max(move.new_time or Decimal(0), time))
+        seen[row] = (max(now, epoch), max(move.new_time or Decimal(0), time))
         if move.op == "INSERT":
             continue
         step = (move.new_seq or 0) - (move.old_seq or 0)
@@ -134,6 +142,9 @@ def marker_faults(moves: Iterable[Move]) -> Iterator[str]:
             yield f"seq jumped: {move}"
         if move.moved and (now != move.old_epoch or step != 1):
             yield f"a position moved without its seq: {move}"
+    for move in bare.values():
+        if move.op == "INSERT":
+            yield f"the position was lost: {move}"
 
 
 def standstills(
@@ -183,13 +194,15 @@ def unaccounted(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def everything_stored(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, str]]:
-    """Every row of the metadata as text, but for the documents of dead letters."""
+    """Every row of the metadata as text, but for what it keeps documents in: those of
+    dead letters, and the rows that were deleted, with their keys."""
     names = connection.execute(
         "SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)"
         " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
         " WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p')"
         " AND a.attnum > 0 AND NOT a.attisdropped"
-        " AND (c.relname, a.attname) <> ('dead_letter_queue', 'raw')"
+        " AND (c.relname, a.attname) NOT IN (('dead_letter_queue', 'raw'),"
+        " ('deletion_audit', 'last_row'), ('deletion_audit', 'key'))"
         " GROUP BY c.relname",
         (META,),
     ).fetchall()

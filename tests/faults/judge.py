@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: What a backend of a process that is gone may still take to notice.
 BACKENDS_GONE = 75.0
 
-#: No sync of a scene, whose documents are small, ever has more.
+#: No sync of a scene, whose documents are small, ever has more for each schema.
 MOST = Usage(200 * MEBIBYTE, 200 * MEBIBYTE, descriptors=64, threads=48)
 
 #: What it may have, once a fault is over, above what it had before: a link that is
@@ -57,8 +57,10 @@ def check(scene: Scene, green: Iterable[tuple[float, float]]) -> None:
     """Every invariant. green: when a sync said that it was ready."""
     check_ended(scene)
     found = scene.differences()
-    names = scene.db.list_collection_names()
-    documents = sum(scene.db[name].count_documents({}) for name in names)
+    documents = sum(
+        scene.schemas[schema][name].count_documents({})
+        for schema, name in scene.followed()
+    )
     totals.count("documents compared", "equal", documents - len(found))
     if found:
         totals.count("divergences", scene.db.name, len(found))
@@ -85,8 +87,9 @@ def check_ended(scene: Scene) -> None:
     assert all(sync.code() is not None for sync in scene.syncs)
     _check_left_behind(scene)
     if KNOWN:
+        most = MOST.times(len(scene.schemas))
         for sync in scene.syncs:
-            assert sync.most.most(MOST) == MOST, f"{sync.most}{scene.story()}"
+            assert sync.most.most(most) == most, f"{sync.most}{scene.story()}"
     with psycopg.connect(scene.places.postgres) as connection:
         _check_secrets(scene, connection)
 
@@ -103,13 +106,14 @@ def check_settled(scene: Scene, sync: Sync) -> None:
             assert min(told) >= 0, f"{table}{scene.story()}"
     if KNOWN and sync.baseline is not None:
         limit = Usage(*map(sum, zip(sync.baseline, SLACK, strict=True)))
-        limit = limit._replace(peak=MOST.peak)
+        limit = limit._replace(peak=MOST.peak * len(scene.schemas))
         wait_until(
             lambda: sync.look().most(limit) == limit,
             f"no more than {limit}; it has {sync.look()}{scene.story()}",
             BACKENDS_GONE,
         )
-    most = (_BACKENDS + scene.lanes) * sum(each.runs() for each in scene.syncs)
+    most = (_BACKENDS + scene.lanes) * len(scene.schemas)
+    most *= sum(each.runs() for each in scene.syncs)
     wait_until(
         lambda: len(scene.rows(_LEFT["backend"])) <= most,
         f"no more than {most} backends{scene.story()}",

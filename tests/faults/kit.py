@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -78,9 +78,15 @@ class Scene:
         self.source = _with_user(places.mongo, MONGO_USER)
         self.destination = _with_user(places.postgres, "postgres")
         self.env: dict[str, str] = {}
+        #: What a sync is started as, where it is not ``cwarp`` itself.
+        self.program: Sequence[str] | None = None
+        #: The databases that are synced, by schema, and (schema, collection) of what
+        #: the settings leave out.
+        self.schemas = {SCHEMA: database}
+        self.unfollowed: set[tuple[str, str]] = set()
         #: Keys of the documents that are to be dead letters, and nothing else.
         self.poison: list[str] = []
-        self._client = client
+        self.client = client
         self._directory = directory
         self._config = directory / "warp.json"
         poison = {"name": "poison", "on_misfit": "dead_letter"}
@@ -88,14 +94,16 @@ class Scene:
         #: One to three lanes, by the seed, so that every fault meets both.
         self.lanes = 1 + seed % 3
         lanes = {"global_max_parallel_streams": self.lanes}
-        self._config.write_text(
-            json.dumps({**SETTINGS, **lanes, "schemas": [schema], **(settings or {})})
-        )
+        self.configure({**lanes, "schemas": [schema], **(settings or {})})
         self._cursors: set[Any] = set()
         self._watcher = Watcher(self.syncs)
         #: Everything that has to hold was seen to hold.
         self.checked = False
         audit.install(places.postgres, SCHEMA)
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """What later syncs are told, beside what holds for all."""
+        self._config.write_text(json.dumps({**SETTINGS, **settings}))
 
     def plant_poison(self, number: int) -> None:
         """Documents that can be no row, each between good ones.
@@ -111,8 +119,8 @@ class Scene:
 
     # --- the sync ---------------------------------------------------------------
 
-    def start(self, *, once: bool = False, kill: str = "") -> Sync:
-        """A sync process. kill: ``point:nth``."""
+    def start(self, *, once: bool = False, kill: str = "", anew: bool = False) -> Sync:
+        """A sync process. kill: ``point:nth``.  anew: with ``--full-resync``."""
         env = {
             "CARTRIDGE_WARP_SOURCE__CONNECTION_STRING": self.source,
             "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING": self.destination,
@@ -121,10 +129,12 @@ class Scene:
         if kill:
             env |= {"CWARP_TEST": "1", "CWARP_TEST_KILL": kill}
         self._cursors = self._open_cursors()
+        wishes = {"--once": once, "--full-resync": anew}
         sync = Sync(
-            [f"--config={self._config}", *(["--once"] if once else [])],
+            [f"--config={self._config}", *(each for each in wishes if wishes[each])],
             env,
             self._directory / f"sync-{len(self.syncs)}.log",
+            self.program,
         )
         self.syncs.append(sync)
         self.checked = False
@@ -218,17 +228,31 @@ class Scene:
 
     def differences(self) -> list[Difference]:
         """Between every collection and its table, the poison taken out."""
-        found: list[Difference] = []
+        return [each for found in self.compared().values() for each in found]
+
+    def compared(self) -> dict[tuple[str, str], list[Difference]]:
+        """What differs, by schema and collection: of all that is followed."""
+        found: dict[tuple[str, str], list[Difference]] = {}
         with psycopg.connect(self.places.postgres) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            for name in sorted(self.db.list_collection_names()):
+            for schema, name in self.followed():
                 try:
-                    each = compare(self.db[name], connection, SCHEMA, name)
+                    each = compare(self.schemas[schema][name], connection, schema, name)
                 except (LookupError, psycopg.errors.UndefinedTable):
                     connection.rollback()
                     each = [Difference("missing table", "", name, name, None)]
-                found += _without(each, self.poison if name == "poison" else [])
+                poison = self.poison if name == "poison" else []
+                found[schema, name] = _without(each, poison)
         return found
+
+    def followed(self) -> list[tuple[str, str]]:
+        """Schema and name of every collection that has to be a table."""
+        return [
+            (schema, name)
+            for schema, database in self.schemas.items()
+            for name in sorted(database.list_collection_names())
+            if (schema, name) not in self.unfollowed
+        ]
 
     def story(self) -> str:
         """The seed, and the last words of every sync: for whoever sees it fail."""
@@ -263,7 +287,7 @@ class Scene:
             {"$currentOp": {"allUsers": True, **options}},
             {"$match": {"appName": "cartridge-warp"}},
         ]
-        with closing(self._client.admin.aggregate(stages)) as found:
+        with closing(self.client.admin.aggregate(stages)) as found:
             return list(found)
 
     def _has_sign(self, key: str) -> bool:

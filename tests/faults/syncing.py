@@ -28,7 +28,7 @@ def free_port() -> int:
 class Sync:
     """Runs from its construction on; ``end`` in any case.
 
-    log: the file that takes its stderr and stdout.
+    log: the file that takes its stderr and stdout.  program: instead of ``cwarp``.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Sync:
         arguments: Sequence[str],
         env: Mapping[str, str],
         log: Path,
+        program: Sequence[str] | None = None,
     ) -> None:
         self._log = log
         self._health, self._metrics = free_port(), free_port()
@@ -45,7 +46,7 @@ class Sync:
         )
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                command("sync", *ports, *arguments),
+                [*(program or command()), "sync", *ports, *arguments],
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

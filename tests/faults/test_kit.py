@@ -52,6 +52,9 @@ GOOD = [
     move((1, 3), (2, 2), (5, 5)),
     move((3, 3), (1, 2), (5, 7), lane=1),
     move((3, 3), (2, 3), (5, 9)),
+    move((3, 3), (2, 2), (7, 7), lane=1, op="DELETE"),
+    move((None, 3), (None, 0), (None, None), lane=1, op="INSERT"),
+    move((3, 3), (0, 1), (None, 9), lane=1),
 ]
 
 
@@ -66,7 +69,8 @@ GOOD = [
         (move((3, 3), (3, 3), (9, 10)), "without its seq"),
         (move((3, 4), (3, 4), (9, 10)), "without its seq"),
         (move((None, 3), (None, 0), (None, 6), lane=1, op="INSERT"), "time went back"),
-        (move((None, 2), (None, 0), (None, 7), lane=1, op="INSERT"), "epoch went back"),
+        (move((None, 2), (None, 0), (None, 9), lane=1, op="INSERT"), "epoch went back"),
+        (move((None, 3), (None, 0), (None, None), lane=1, op="INSERT"), "was lost"),
     ],
 )
 def test_a_marker_that_does_wrong_is_found(bad: Move, words: str) -> None:

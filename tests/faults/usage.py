@@ -25,6 +25,10 @@ class Usage(NamedTuple):
         """The greater of each figure."""
         return Usage(*map(max, self, other))
 
+    def times(self, number: int) -> Usage:
+        """Each figure so many times."""
+        return Usage(*(number * each for each in self))
+
     def __str__(self) -> str:
         return (
             f"{self.rss / MEBIBYTE:.0f} MiB (at most {self.peak / MEBIBYTE:.0f}), "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -78,6 +81,31 @@ def test_nothing_can_be_written(endpoint: Endpoint) -> None:
     assert fetch(endpoint, "/ok", "POST")[0] == 501
 
 
+def test_a_client_that_leaves_early_leaves_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    gone, served = threading.Event(), threading.Event()
+
+    def late() -> Answer:
+        served.set()
+        gone.wait(10)
+        return Answer(200, "text/plain", b"x" * (8 << 20))
+
+    before = set(threading.enumerate())
+    server = Endpoint(SETTING, "127.0.0.1", 0, {"/late": late})
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert served.wait(10)
+        reset = struct.pack("ii", 1, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    gone.set()
+    for thread in set(threading.enumerate()) - before:
+        if "process_request" in thread.name:
+            thread.join(10)
+    server.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_port_in_use_names_setting_and_port(endpoint: Endpoint) -> None:
     with pytest.raises(ConfigError) as caught:
         Endpoint(SETTING, "127.0.0.1", endpoint.port, ROUTES)
@@ -129,7 +157,8 @@ def following(clock: Clock) -> Progress:
 def test_a_process_without_a_schema_yet_is_alive_and_not_ready() -> None:
     progress = Progress()
     assert ask(progress, "/health") == (200, {})
-    assert ask(progress, "/ready") == (503, {"": "no schema has been started"})
+    for path in ("/ready", "/startup"):
+        assert ask(progress, path) == (503, {"": "no schema has been started"})
 
 
 def test_a_schema_at_work_is_all_of_it() -> None:
