@@ -9,14 +9,16 @@ FILES   := $(CORE) $(wildcard cwarp_core/*.py cwarp_core/*.pyi) setup.py
 FACTS   := pyproject.toml setup.py
 ARGS    ?=
 FUZZ_SECONDS ?= 60
+SECONDS ?= 60
 # Those that setup.py compiles with; without them the annotation shows checks that
 # are not there.
 DIRECTIVES := -X boundscheck=False,wraparound=False,cdivision=True,initializedcheck=False
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev build demo test test-faults test-all fuzz sanitize coverage lint types \
-        bench bench-core bench-snapshot bench-stream docs wheel annotate clean
+.PHONY: help dev build demo test test-faults test-all chaos fuzz sanitize coverage lint \
+        types bench bench-core bench-snapshot bench-stream bench-isolation docs wheel \
+        annotate clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -40,6 +42,10 @@ test-faults: $(VENV)/.dev $(VENV)/.core ## the tests that kill and cut, slow one
 
 test-all: $(VENV)/.dev $(VENV)/.core ## every test
 	$(PY) -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev $(VENV)/.core ## everything at once for SECONDS (60), from a SEED (fresh)
+	CWARP_CHAOS_SEEDS="$(or $(SEED),$(shell date +%s))" CWARP_CHAOS_SECONDS="$(SECONDS)" \
+	    $(PY) -m pytest tests/faults/chaos $(ARGS)
 
 fuzz: $(VENV)/.dev build/fuzz/.built ## libFuzzer over the core for FUZZ_SECONDS
 	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
@@ -74,7 +80,7 @@ types: $(VENV)/.dev $(VENV)/.core ## mypy on src, stubtest on the core
 bench: $(VENV)/.dev $(VENV)/.core ## measure, each figure beside its twin
 	$(PY) -m benches $(ARGS)
 
-bench-core bench-snapshot bench-stream: $(VENV)/.dev $(VENV)/.core ## one of them
+bench-core bench-snapshot bench-stream bench-isolation: $(VENV)/.dev $(VENV)/.core ## one of them
 	$(PY) -m benches $(subst core,encode,$(@:bench-%=%)) $(ARGS)
 
 docs: $(VENV)/.dev $(VENV)/.core ## write the generated pages of docs/reference

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,10 @@ from psycopg import pq
 import cartridge_warp
 from cartridge_warp import embedded
 from cartridge_warp.embedded import MongoServer, PostgresServer
+
+#: Of a command line, and of the environment.
+Arguments = tuple[str, ...]
+Settings = Mapping[str, str]
 
 _PROC = Path("/proc")
 #: Seconds for PostgreSQL to reap a backend whose connection has just ended; before
@@ -104,23 +108,34 @@ def sync(running: Servers, database: str, schema: str, **settings: str) -> Cost:
 
     settings: more of them, as the environment has them.
     """
+    arguments = (*_places(running, database, schema), "--once")
+    return together(running, [(arguments, settings)])
+
+
+def together(running: Servers, wanted: Sequence[tuple[Arguments, Settings]]) -> Cost:
+    """What several ``cartridge_warp sync`` cost that run side by side to their end.
+
+    The wall time is that of the last one, the peak that of the largest.
+    """
     before = _server_cpu(running)
     wall = time.perf_counter()
-    child = _start(running, database, schema, settings, "--once")
-    peak = float("nan")
-    while True:
-        # Not ru_maxrss: exec hands a child its parent's peak, and ours is large.
-        peak = _peak_rss(child.pid, peak)
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            break
-        time.sleep(_POLL_SECONDS)
+    children = [_start(arguments, settings) for arguments, settings in wanted]
+    peaks, cpu = dict.fromkeys(children, float("nan")), 0.0
+    while children:
+        for child in list(children):
+            # Not ru_maxrss: exec hands a child its parent's peak, and ours is large.
+            peaks[child] = _peak_rss(child.pid, peaks[child])
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            children.remove(child)
+            cpu += usage.ru_utime + usage.ru_stime
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode:
+                raise SystemExit(f"sync ended with exit code {child.returncode}")
+        time.sleep(_POLL_SECONDS if children else 0)
     wall = time.perf_counter() - wall
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"sync ended with exit code {child.returncode}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Cost(wall, cpu, *_since(running, before), peak)
+    return Cost(wall, cpu, *_since(running, before), max(peaks.values()))
 
 
 @contextmanager
@@ -128,7 +143,16 @@ def following(
     running: Servers, database: str, schema: str, **settings: str
 ) -> Iterator[Callable[[], float]]:
     """A ``cartridge_warp sync`` that follows the stream; gives its CPU seconds."""
-    child = _start(running, database, schema, settings)
+    with running_on(_places(running, database, schema), settings) as cpu:
+        yield cpu
+
+
+@contextmanager
+def running_on(
+    arguments: Arguments, settings: Settings
+) -> Iterator[Callable[[], float]]:
+    """The same with other arguments."""
+    child = _start(arguments, settings)
     ticks = os.sysconf("SC_CLK_TCK")
 
     def cpu() -> float:
@@ -143,19 +167,17 @@ def following(
             raise SystemExit(f"sync ended with exit code {child.returncode}")
 
 
-def _start(
-    running: Servers,
-    database: str,
-    schema: str,
-    settings: Mapping[str, str],
-    *options: str,
-) -> subprocess.Popen[bytes]:
+def _places(running: Servers, database: str, schema: str) -> Arguments:
+    source = embedded.with_database(running.mongod.uri, database)
+    return (source, running.postgres.uri, "--schema", schema)
+
+
+def _start(arguments: Arguments, settings: Settings) -> subprocess.Popen[bytes]:
     command = [
         *(sys.executable, "-m", "cartridge_warp", "sync"),
-        embedded.with_database(running.mongod.uri, database),
-        running.postgres.uri,
-        *("--schema", schema, *options, "--progress", "none"),
-        *("--log-level", "warning", "--metrics-port", "0", "--health-port", "0"),
+        *("--progress", "none", "--log-level", "warning"),
+        *("--metrics-port", "0", "--health-port", "0"),
+        *arguments,
     ]
     ours = {f"CARTRIDGE_WARP_{name.upper()}": text for name, text in settings.items()}
     return subprocess.Popen(

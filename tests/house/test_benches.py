@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["encode", "snapshot", "stream"])
+@pytest.mark.parametrize("name", ["encode", "snapshot", "stream", "isolation"])
 def test_a_benchmark_finds_what_it_measures(name: str) -> None:
     bench = importlib.import_module(f"benches.bench_{name}")
     assert callable(bench.run)

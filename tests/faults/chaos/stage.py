@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import signal
@@ -69,6 +68,7 @@ class Stage:
         self.trouble = False
         #: The processes that were started while something was.
         self._hampered: set[Sync] = set()
+        self._judged: set[Sync] = set()
         self._contested = False
         self._began = time.monotonic()
         self._on_drop = {name: rng.choice(_POLICIES) for name in names}
@@ -173,6 +173,8 @@ class Stage:
     def attend(self) -> None:
         """What ended ended as it may, and somebody works."""
         for sync in self.scene.syncs:
+            if sync in self._judged:
+                continue
             if sync.code() is not None:
                 self._judge(sync)
             elif self._failed(sync):
@@ -189,8 +191,12 @@ class Stage:
                 self._hampered.add(sync)
 
     def _judge(self, sync: Sync) -> None:
+        self._judged.add(sync)
         code = sync.code()
         allowed = {*_ASKED}
+        if not sync.log():
+            # Python had not come to where signals are handled.
+            allowed.add(-signal.SIGTERM)
         if self._contested:
             allowed.add(_FENCED)
         if sync in self._hampered:
@@ -229,13 +235,9 @@ class Stage:
         for sync in self.running():
             if sync.frozen:
                 sync.thaw()
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: any(map(Sync.ready, self.running())), "ready", 5.0)
-        self.attend()
         self.tell("everything is well again")
-        self._hampered = set(scene.syncs)
+        wait_until(self._works, "a process is ready", seconds)
         scene.catches_up(seconds)
-        self._hampered = set()
         self.attend()
         for sync in reversed(self.running()):
             code = sync.stop()
@@ -246,6 +248,11 @@ class Stage:
         self._check_gone()
         totals.count("writes", "done", self.crowd.done)
         assert self.crowd.done > self.crowd.failed.total(), self.crowd.failed
+
+    def _works(self) -> bool:
+        """Somebody is ready. Who had begun while it was not well may end first."""
+        self.attend()
+        return any(map(Sync.ready, self.running()))
 
     def _check_gone(self) -> None:
         """Tables whose collections are gone are as the policy says."""

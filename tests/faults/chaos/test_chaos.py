@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ def test_everything_comes_right(
     other_db: Database[dict[str, Any]],
     server: OwnPostgres,
     mongo_uri: str,
+    say: Callable[[str], None],
     seed: int,
 ) -> None:
     stage = Stage(on_own(make_scene, server), other_db, seed)
@@ -50,6 +52,7 @@ def test_everything_comes_right(
             finally:
                 troubles.heal()
             stage.settle(RECOVERY)
+        say(f"chaos, seed {seed}: {len(stage.told)} events, {stage.crowd.done} writes")
     except BaseException as error:
         error.add_note(stage.story())
         raise
