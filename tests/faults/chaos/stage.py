@@ -56,7 +56,10 @@ class Stage:
         self.plots = [
             Plot(
                 database,
-                {name: rng.choice(list(FAMILIES)) for name in (*STREAMED, *BATCHED)},
+                {
+                    name: rng.choice(list(FAMILIES))
+                    for name in (*STREAMED, *BATCHED, *NEW)
+                },
                 BATCHED if schema == SCHEMA else (),
             )
             for schema, database in scene.schemas.items()
@@ -69,6 +72,8 @@ class Stage:
         #: The processes that were started while something was.
         self._hampered: set[Sync] = set()
         self._judged: set[Sync] = set()
+        #: Those that may yet kill themselves.
+        self._armed: set[Sync] = set()
         self._contested = False
         self._began = time.monotonic()
         self._on_drop = {name: rng.choice(_POLICIES) for name in names}
@@ -161,6 +166,8 @@ class Stage:
 
     def start(self, kill: str = "", *, anew: bool = False) -> Sync:
         sync = self.scene.start(kill=kill, anew=anew)
+        if kill:
+            self._armed.add(sync)
         if self.trouble:
             self._hampered.add(sync)
         return sync
@@ -235,6 +242,8 @@ class Stage:
         for sync in self.running():
             if sync.frozen:
                 sync.thaw()
+            if sync in self._armed:
+                sync.kill()
         self.tell("everything is well again")
         wait_until(self._works, "a process is ready", seconds)
         scene.catches_up(seconds)
