@@ -16,7 +16,6 @@ import rowtrace
 from crowd import BATCHED, NEW, STREAMED, Crowd, Plot
 from zoo import FAMILIES
 
-import totals
 from command import cwarp
 from kit import META, SCHEMA, Scene, wait_until
 from syncing import Sync
@@ -255,8 +254,6 @@ class Stage:
         scene.once()
         scene.check()
         self._check_gone()
-        totals.count("writes", "done", self.crowd.done)
-        assert self.crowd.done > self.crowd.failed.total(), self.crowd.failed
 
     def _works(self) -> bool:
         """Somebody is ready. Who had begun while it was not well may end first."""

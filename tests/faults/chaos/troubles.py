@@ -70,7 +70,7 @@ class Troubles:
     def next(self) -> None:
         """Something that the seed wishes."""
         acts: list[tuple[int, Callable[[], str]]] = [
-            (16, self._upheaval),
+            (24, self._upheaval),
             (8, self._kill),
             (6, self._end),
             (6, self._freeze),
