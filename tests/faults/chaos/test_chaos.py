@@ -72,3 +72,4 @@ def play(stage: Stage, troubles: Troubles) -> None:
             stage.attend()
         troubles.heal()
         stage.attend()
+        troubles.last()

@@ -66,10 +66,24 @@ class Troubles:
         self._server = server
         self._mongodb, self._postgres = mongodb, postgres
         self._due: list[_Due] = []
+        #: A third of the acts never happens, or a restart heals what others did.
+        self._acts = [each for each in self._all() if self._random.random() < 0.67]
+        self._acts = self._acts or self._all()
 
     def next(self) -> None:
         """Something that the seed wishes."""
-        acts: list[tuple[int, Callable[[], str]]] = [
+        weights = [weight for weight, _ in self._acts]
+        ((_, act),) = self._random.choices(self._acts, weights)
+        self._stage.tell(act())
+
+    def last(self) -> None:
+        """Collections change once more, while nothing is wrong and nobody ends."""
+        for _ in range(3):
+            self._stage.tell(self._upheaval())
+            self.pass_time(0.5)
+
+    def _all(self) -> list[tuple[int, Callable[[], str]]]:
+        return [
             (24, self._upheaval),
             (8, self._kill),
             (6, self._end),
@@ -87,9 +101,6 @@ class Troubles:
             (2, self._anew),
             (4, self._poison),
         ]
-        weights = [weight for weight, _ in acts]
-        ((_, act),) = self._random.choices(acts, weights)
-        self._stage.tell(act())
 
     def pass_time(self, seconds: float) -> None:
         """Wait, and end what is due meanwhile."""
