@@ -200,8 +200,8 @@ class Stage:
         self._judged.add(sync)
         code = sync.code()
         allowed = {*_ASKED}
-        if not sync.log():
-            # Python had not come to where signals are handled.
+        if not sync.log() or sync in self._hampered:
+            # Before it handles signals, or after: it was about to end by itself.
             allowed.add(-signal.SIGTERM)
         if self._contested:
             allowed.add(_FENCED)

@@ -12,33 +12,21 @@ from pymongo.errors import PyMongoError
 from stage import Stage
 
 import totals
+import toxics
 from cartridge_warp.killpoint import POINTS
 from own_postgres import OwnPostgres
 from proxy import Proxy
 from syncing import Sync
-from toxics import (
-    Bandwidth,
-    CommitCut,
-    Cut,
-    Down,
-    Latency,
-    LimitData,
-    ResetPeer,
-    Slicer,
-    SlowClose,
-    Timeout,
-    Toxic,
-)
 
-_TOXICS: tuple[Callable[[], Toxic], ...] = (
-    lambda: Latency(0.05, 0.1),
-    Down,
-    lambda: Bandwidth(100_000),
-    lambda: SlowClose(1.0),
-    lambda: Timeout(1.5),
-    lambda: ResetPeer(0.3),
-    lambda: Slicer(300, 0.001),
-    lambda: LimitData(30_000),
+_TOXICS: tuple[Callable[[], toxics.Toxic], ...] = (
+    lambda: toxics.Latency(0.05, 0.1),
+    toxics.Down,
+    lambda: toxics.Bandwidth(100_000),
+    lambda: toxics.SlowClose(1.0),
+    lambda: toxics.Timeout(1.5),
+    lambda: toxics.ResetPeer(0.3),
+    lambda: toxics.Slicer(300, 0.001),
+    lambda: toxics.LimitData(30_000),
 )
 
 #: Codes of MongoDB after which an attempt is made again.
@@ -211,8 +199,8 @@ class Troubles:
         what = "toxic before postgresql"
         if self._lasts(what):
             return "a toxic is before postgresql already"
-        cut = self._random.choice(list(Cut))
-        self._postgres.use(CommitCut(cut, every=self._random.randrange(1, 6)))
+        cut = self._random.choice(list(toxics.Cut))
+        self._postgres.use(toxics.CommitCut(cut, every=self._random.randrange(1, 6)))
         return f"COMMIT cut {cut.value}: {self._lasting(what, self._postgres.clear)}"
 
     def _terminate(self) -> str:

@@ -8,18 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bson import (
-    Binary,
-    Code,
-    Decimal128,
-    Int64,
-    MaxKey,
-    MinKey,
-    ObjectId,
-    Regex,
-    Timestamp,
-)
-from bson.datetime_ms import DatetimeMS
+import bson
+from bson import DatetimeMS, Decimal128, Int64, ObjectId
 
 from writers import CANARY_ID, CANARY_VALUE, Document
 
@@ -49,9 +39,20 @@ def _compound(rng: random.Random, number: int) -> Any:
 
 
 _ODD: tuple[Any, ...] = (
-    *(None, True, False, MinKey(), MaxKey(), {}, ""),
-    *(float("nan"), float("inf"), "nul\0inside", Timestamp(1, 2), Code("f()")),
-    *(Binary(b"\0\1"), Binary(b"\0\1", 5), {"a": {"deep": 1.5}}, {"a": [1, None]}),
+    *(None, True, False, bson.MinKey(), bson.MaxKey(), {}, ""),
+    *(
+        float("nan"),
+        float("inf"),
+        "nul\0inside",
+        bson.Timestamp(1, 2),
+        bson.Code("f()"),
+    ),
+    *(
+        bson.Binary(b"\0\1"),
+        bson.Binary(b"\0\1", 5),
+        {"a": {"deep": 1.5}},
+        {"a": [1, None]},
+    ),
 )
 
 
@@ -88,11 +89,13 @@ _VALUES: tuple[Callable[[random.Random], Any], ...] = (
     lambda rng: rng.choice([None, {}]),
     lambda rng: {"a": {"b": {"c": rng.randrange(9)}}, "d": rng.random()},
     lambda rng: [rng.randrange(9), "x", {"y": None}],
-    lambda rng: Binary(rng.randbytes(5), rng.choice([0, 5, 128])),
+    lambda rng: bson.Binary(rng.randbytes(5), rng.choice([0, 5, 128])),
     lambda rng: uuid.UUID(int=rng.getrandbits(128)),
     lambda rng: ObjectId(rng.randbytes(12)),
-    lambda rng: Timestamp(rng.randrange(2**31), rng.randrange(100)),
-    lambda rng: rng.choice([MinKey(), MaxKey(), Code("f()"), Regex("x", "i")]),
+    lambda rng: bson.Timestamp(rng.randrange(2**31), rng.randrange(100)),
+    lambda rng: rng.choice(
+        [bson.MinKey(), bson.MaxKey(), bson.Code("f()"), bson.Regex("x", "i")]
+    ),
 )
 
 
