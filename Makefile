@@ -45,7 +45,7 @@ test-all: $(VENV)/.dev $(VENV)/.core ## every test
 
 chaos: $(VENV)/.dev $(VENV)/.core ## everything at once for SECONDS (60), from a SEED (fresh)
 	CWARP_CHAOS_SEEDS="$(or $(SEED),$(shell date +%s))" CWARP_CHAOS_SECONDS="$(SECONDS)" \
-	    $(PY) -m pytest tests/faults/chaos $(ARGS)
+	    $(PY) -m pytest -o faulthandler_timeout=0 tests/faults/chaos $(ARGS)
 
 fuzz: $(VENV)/.dev build/fuzz/.built ## libFuzzer over the core for FUZZ_SECONDS
 	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)

@@ -49,7 +49,7 @@ class Crowd:
     def __init__(
         self, client: MongoClient[Document], plots: list[Plot], seed: int
     ) -> None:
-        self._client = client
+        self.client = client
         self._plots = plots
         self._seed = seed
         self._random = random.Random(seed + 1)
@@ -166,7 +166,7 @@ class Crowd:
         plot.db.command("collMod", name, index={"name": "n_1", "hidden": True})
 
     def _forget(self, plot: Plot) -> None:
-        self._client.drop_database(plot.db)
+        self.client.drop_database(plot.db)
 
 
 class _Writer:
@@ -248,7 +248,7 @@ class _Writer:
         aborted = rng.random() < 0.1
 
         def write() -> int:
-            with self._crowd._client.start_session() as session:
+            with self._crowd.client.start_session() as session:
                 with session.start_transaction():
                     for name, identity in writes:
                         plot.db[name].replace_one(
