@@ -3,8 +3,8 @@ from collections.abc import Sequence
 def key_encoding(key: bytes) -> str:
     """The encoding for a table of ids of this one's kind.
 
-    key: one type byte, then the value's bytes. Returns "objectId", "string", "uuid"
-    (binary subtype 4), "bigint" (int32, int64), "numeric" (double, decimal128) or
+    key: one type byte, then the value's bytes. Returns "objectId", "string" (symbols
+    too), "uuid" (binary subtype 4), "bigint" (int32, int64), "numeric" (double, decimal128) or
     "canonical". A narrower one may hold this very id: 3.0 fits "bigint", but where
     one id is a double, the next may be 3.5. Raises CorruptBSON.
     """
@@ -12,8 +12,9 @@ def key_encoding(key: bytes) -> str:
 def key_text(key: bytes, encoding: str) -> str:
     """The text form of the key cell, exactly what PostgreSQL prints for it.
 
-    Two ids that MongoDB holds equal (1, 1L, 1.0; 0 and -0.0) have one text in every
-    encoding that holds them. Raises KeyKindError when the id does not fit the encoding,
+    Two ids have one text exactly when MongoDB holds them equal (1, 1L, 1.0; 0 and -0.0;
+    every NaN; a symbol and the string of its text; also inside documents, arrays and
+    scopes of code), in every encoding that holds them. Raises KeyKindError when the id does not fit the encoding,
     CorruptBSON when its bytes are not sound.
     """
 

@@ -52,7 +52,7 @@ def _escaped(name):
 
 cdef bytes label_of(tuple path):
     """The path as a JSON member name and a colon: dots inside names are escaped."""
-    cdef Buffer buf = Buffer(NULL, 0, 0)
+    cdef Buffer buf = Buffer(NULL, 0, 0, 0, False)
     text = ".".join(map(_escaped, path)).encode()
     try:
         if put_json_string(&buf, text, len(text)) != OK:
