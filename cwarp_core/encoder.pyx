@@ -26,6 +26,7 @@ from cwarp_core.copybuf cimport (
     Buffer,
     begin_cell,
     buffer_free,
+    buffer_trim,
     end_cell,
     put,
     put_16,
@@ -35,12 +36,22 @@ from cwarp_core.copybuf cimport (
 )
 from cwarp_core.endian cimport __builtin_ctzll
 from cwarp_core.event cimport ChangeEvent
-from cwarp_core.flatten cimport Note, Walk, fill, flatten, keep_subtypes, note_drift
+from cwarp_core.flatten cimport (
+    TWICE,
+    Note,
+    Walk,
+    fill,
+    find_key,
+    flatten,
+    keep_subtypes,
+    note_drift,
+)
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.key cimport canonical_key, put_key
 from cwarp_core.observe cimport PathEntry, clear_paths, free_paths, path_of
 from cwarp_core.plan cimport Column, RowPlan
 from cwarp_core.reply cimport Reply
+from cwarp_core.siblings cimport free_siblings
 
 from cwarp_core.batch import Drift, EncodedBatch, Reject
 
@@ -48,8 +59,9 @@ cdef enum:
     MISSING_ID = 10
     KEY_KIND = 11
     TOO_LARGE = 12
-    # PostgreSQL's own limit on a row's message and on one field.
+    # PostgreSQL's own limit on a row's message and on one field, and jsonb's on one.
     MAX_ROW = 1073741823
+    MAX_EXTRA = 268435455
 
 cdef dict REJECT_CODES = {
     CORRUPT: "corrupt",
@@ -96,16 +108,19 @@ cdef class BatchEncoder:
         self.plan = plan
         self.keep = keep
         self.rejects = []
+        self.walk.extra.limit = MAX_EXTRA
         self.words = (plan.column_count + 63) // 64
         self.walk.slots = <Slot *>calloc(plan.column_count + 1, sizeof(Slot))
         self.walk.filled = <uint64_t *>calloc(self.words + 1, sizeof(uint64_t))
         self.walk.follows = <int32_t *>calloc(plan.field_count + 1, sizeof(int32_t))
+        self.walk.met = <uint32_t *>calloc(plan.field_count + 1, sizeof(uint32_t))
         self.misfits = <uint32_t *>calloc((plan.column_count + 1) * KINDS, 4)
         self.misfit_subtype = <int32_t *>calloc(plan.column_count + 1, sizeof(int32_t))
         if (
             self.walk.slots == NULL
             or self.walk.filled == NULL
             or self.walk.follows == NULL
+            or self.walk.met == NULL
             or self.misfits == NULL
             or self.misfit_subtype == NULL
         ):
@@ -120,6 +135,7 @@ cdef class BatchEncoder:
         free(self.walk.slots)
         free(self.walk.filled)
         free(self.walk.follows)
+        free(self.walk.met)
         free(self.misfits)
         free(self.misfit_subtype)
         buffer_free(&self.out)
@@ -127,6 +143,7 @@ cdef class BatchEncoder:
         buffer_free(&self.walk.extra)
         buffer_free(&self.walk.notes)
         free_paths(&self.walk.strays)
+        free_siblings(&self.walk.siblings)
 
     @property
     def nbytes(self):
@@ -235,8 +252,25 @@ cdef class BatchEncoder:
         end_cell(&self.out, start)
         return OK
 
-    cdef void take_back_notes(self) noexcept nogil:
-        """Undo the drift that a rejected document has counted."""
+    cdef void clear(self) noexcept nogil:
+        """Nothing is known of a document yet."""
+        cdef int32_t word
+        for word in range(self.words):
+            self.walk.filled[word] = 0
+        self.walk.key.type = 0
+        self.walk.extra.size = 0
+        self.walk.notes.size = 0
+
+    cdef int too_large(self, const uint8_t *data, size_t size) noexcept nogil:
+        """The reject of a document whose row met a limit, perhaps before its ``_id``."""
+        self.out.full = self.walk.extra.full = False
+        buffer_trim(&self.walk.extra)
+        if self.walk.key.type == 0 and find_key(&self.walk.key, data, size) != OK:
+            return CORRUPT
+        return TOO_LARGE if self.walk.key.type else MISSING_ID
+
+    cdef void take_back(self, uint64_t rescued) noexcept nogil:
+        """Undo what a document has left that is walked again, or becomes no row."""
         cdef const Note *note = <const Note *>self.walk.notes.data
         cdef size_t i
         for i in range(self.walk.notes.size // sizeof(Note)):
@@ -246,22 +280,23 @@ cdef class BatchEncoder:
                 (<PathEntry *>self.walk.strays.entries.data)[note[i].place].counts[
                     note[i].kind
                 ] -= 1
+        self.walk.rescued = rescued
 
     cdef int encode(self, const uint8_t *data, size_t size, uint64_t source_ts) noexcept nogil:
         """One document to one row, or nothing at all and the reason."""
         cdef size_t start = self.out.size
         cdef uint64_t rescued = self.walk.rescued
         cdef uint64_t duplicates = self.walk.duplicate_keys
-        cdef int32_t word
         cdef int status
-        for word in range(self.words):
-            self.walk.filled[word] = 0
-        self.walk.key.type = 0
-        self.walk.extra.size = 0
-        self.walk.notes.size = 0
+        self.clear()
+        self.out.limit = start + MAX_ROW
         status = put_16(&self.out, self.plan.width)
         if status == OK:
-            status = flatten(self.plan, &self.walk, data, size)
+            status = flatten(self.plan, &self.walk, data, size, False)
+        if status == TWICE:
+            self.take_back(rescued)
+            self.clear()
+            status = flatten(self.plan, &self.walk, data, size, True)
         if status == OK and self.plan.document >= 0:
             fill(&self.walk, self.plan.document)
             self.walk.slots[self.plan.document] = Slot(T_DOCUMENT, data, size, 0)
@@ -269,12 +304,13 @@ cdef class BatchEncoder:
             status = self.put_key_cell()
         if status == OK:
             status = self.put_cells(source_ts)
-        if status == OK and self.out.size - start > MAX_ROW:
-            status = TOO_LARGE
+        if status == NOMEM and (self.out.full or self.walk.extra.full):
+            status = self.too_large(data, size)
         # Values that were not written have not been looked into, and a broken document
         # is told as one, whatever else is wrong with it.
         if (
             status == MISSING_ID
+            or status == TOO_LARGE
             or status == KEY_KIND
             or status == MISFIT
             or (status == OK and self.walk.duplicate_keys != duplicates)
@@ -284,9 +320,8 @@ cdef class BatchEncoder:
             status = put(&self.kept, data, size)
         if status != OK:
             self.out.size = start
-            self.walk.rescued = rescued
             self.walk.duplicate_keys = duplicates
-            self.take_back_notes()
+            self.take_back(rescued)
         else:
             keep_subtypes(&self.walk, self.misfit_subtype)
             self.rows += 1
@@ -386,8 +421,10 @@ cdef class BatchEncoder:
             self.walk.duplicate_keys,
             self.kept.data[: self.kept.size] if self.kept.size else b"",
         )
-        self.out.size = 0
-        self.kept.size = 0
+        buffer_trim(&self.out)
+        buffer_trim(&self.kept)
+        buffer_trim(&self.walk.extra)
+        buffer_trim(&self.walk.notes)
         self.rows = 0
         self.documents = 0
         self.rejects = rejects

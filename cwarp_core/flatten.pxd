@@ -8,6 +8,10 @@ from cwarp_core.coerce cimport Slot
 from cwarp_core.copybuf cimport Buffer
 from cwarp_core.observe cimport PathTable
 from cwarp_core.plan cimport RowPlan
+from cwarp_core.siblings cimport Siblings
+
+cdef enum:
+    TWICE = 20               # a level has a name twice: walk again, to settle it
 
 # One count of drift: an entry of the strays, or a column as -1 - column; the subtype
 # of a binary, else -1.
@@ -22,6 +26,8 @@ cdef struct Walk:
     uint64_t *filled         # a bit per column: its slot is of this document
     Slot key
     int32_t *follows         # field -> the field that came after it last time
+    uint32_t *met            # field -> the turn of ``siblings`` in which it was seen
+    Siblings siblings        # names without a field, or all of them when one is twice
     Buffer extra             # members of _cwarp_extra, each with a comma before it
     PathTable strays         # paths without a column
     Buffer notes             # Note: what this document counted as drift so far
@@ -29,16 +35,14 @@ cdef struct Walk:
     uint64_t duplicate_keys
     const uint8_t *fault
 
-cdef inline bint fill(Walk *walk, int32_t column) noexcept nogil:
-    """Mark the column's slot as filled; whether it was before."""
-    cdef uint64_t bit = <uint64_t>1 << (column & 63)
-    cdef bint before = (walk.filled[column >> 6] & bit) != 0
-    walk.filled[column >> 6] |= bit
-    return before
+cdef inline void fill(Walk *walk, int32_t column) noexcept nogil:
+    """Mark the column's slot as filled."""
+    walk.filled[column >> 6] |= <uint64_t>1 << (column & 63)
 
 
 cdef int note_drift(Walk *walk, int32_t place, const Element *e, int kind) noexcept nogil
 cdef void keep_subtypes(Walk *walk, int32_t *of_columns) noexcept nogil
+cdef int find_key(Slot *key, const uint8_t *data, size_t size) noexcept nogil
 cdef int flatten(
-    RowPlan plan, Walk *walk, const uint8_t *data, size_t size
+    RowPlan plan, Walk *walk, const uint8_t *data, size_t size, bint settle
 ) noexcept nogil

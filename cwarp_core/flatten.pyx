@@ -4,6 +4,8 @@ Documents of one collection mostly share their field order, so the field that fo
 last time is tried first (one compare); the hash table answers the rest.
 """
 
+from libc.string cimport memcmp, memset
+
 from cwarp_core.bson cimport (
     K_EMPTY,
     T_BINARY,
@@ -12,6 +14,7 @@ from cwarp_core.bson cimport (
     Cursor,
     Element,
     kind_of,
+    next_element,
     open_document,
     read_name,
     read_value,
@@ -21,11 +24,13 @@ from cwarp_core.endian cimport load_u32, load_u64
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.observe cimport MAX_LEVELS, Name, PathEntry, note_path
 from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name, same_bytes
+from cwarp_core.siblings cimport last_of, next_turn, remember
 from cwarp_core.strings cimport put_json_string
 from cwarp_core.utf8 cimport INVALID, text_class
 
 cdef struct Level:
     Cursor cursor
+    uint32_t parent          # where its document begins
     int32_t node             # -1: nothing below here is planned
     int32_t last             # field matched last, -1 before the first
 
@@ -172,10 +177,42 @@ cdef int stray(
     return status
 
 
+cdef int find_key(Slot *key, const uint8_t *data, size_t size) noexcept nogil:
+    """The ``_id`` of a document, if it has one."""
+    cdef Cursor cur
+    cdef Element e
+    if open_document(&cur, data, size) != OK:
+        return CORRUPT
+    while cur.at < cur.end:
+        if next_element(&cur, &e) != OK:
+            return CORRUPT
+        if e.name_size == 3 and memcmp(e.name, b"_id", 3) == 0:
+            key[0] = Slot(e.type, e.value, e.size, 1)
+    return OK
+
+
+cdef int note_names(Walk *walk, Cursor cur, uint32_t parent) noexcept nogil:
+    """Remember the last element of each name in a level."""
+    cdef Element e
+    cdef bint before
+    while cur.at < cur.end:
+        walk.fault = cur.at
+        if next_element(&cur, &e) != OK:
+            return CORRUPT
+        if remember(&walk.siblings, parent, e.name - 1, e.name_size, &before) != OK:
+            return NOMEM
+    return OK
+
+
 cdef int flatten(
-    RowPlan plan, Walk *walk, const uint8_t *data, size_t size
+    RowPlan plan, Walk *walk, const uint8_t *data, size_t size, bint settle
 ) noexcept nogil:
-    """Fill the slots from one document. OK, CORRUPT (walk.fault tells where), NOMEM."""
+    """Fill the slots from one document. OK, CORRUPT (walk.fault tells where), NOMEM.
+
+    Of fields of one name in one level the last counts, with all it holds. That costs
+    something to know beforehand, so the first walk only notices it and says TWICE;
+    the second, ``settle``, passes over all but the last.
+    """
     cdef Level stack[MAX_LEVELS]
     cdef Name names[MAX_LEVELS]
     cdef Element e
@@ -187,19 +224,28 @@ cdef int flatten(
     cdef int32_t node = 0
     cdef int32_t last = -1
     cdef int32_t index
+    cdef uint32_t parent = 0
     cdef int status
-    cdef bint enter
+    cdef bint enter, before
     walk.fault = data
+    next_turn(&walk.siblings)
+    if walk.siblings.turn == 1:
+        memset(walk.met, 0, plan.field_count * sizeof(uint32_t))
     if size < 5 or load_u32(data) != size:
         return CORRUPT
     if open_document(&cur, data, size) != OK:
         return CORRUPT
+    if settle:
+        status = note_names(walk, cur, parent)
+        if status != OK:
+            return status
     while True:
         if cur.at == cur.end:
             depth -= 1
             if depth == 0:
                 return OK
             cur = stack[depth].cursor
+            parent = stack[depth].parent
             node = stack[depth].node
             last = stack[depth].last
             continue
@@ -221,6 +267,18 @@ cdef int flatten(
             return CORRUPT
         if read_value(&cur, &e) != OK:
             return CORRUPT
+        if settle:
+            if last_of(&walk.siblings, parent, e.name - 1, e.name_size) != e.name - 1:
+                walk.duplicate_keys += 1
+                continue
+        elif field != NULL:
+            if walk.met[index] == walk.siblings.turn:
+                return TWICE
+            walk.met[index] = walk.siblings.turn
+        elif remember(&walk.siblings, parent, e.name - 1, e.name_size, &before) != OK:
+            return NOMEM
+        elif before:
+            return TWICE
         names[depth - 1].text = e.name
         names[depth - 1].size = e.name_size
         enter = e.type == T_DOCUMENT and depth < plan.max_depth
@@ -229,10 +287,9 @@ cdef int flatten(
         ) and field.slot != NO_SLOT:
             if field.slot == KEY_SLOT:
                 slot = &walk.key
-                walk.duplicate_keys += slot.type != 0
             else:
                 slot = &walk.slots[field.slot]
-                walk.duplicate_keys += fill(walk, field.slot)
+                fill(walk, field.slot)
             slot.type = e.type
             slot.value = e.value
             slot.size = e.size
@@ -247,10 +304,16 @@ cdef int flatten(
                 return status
         else:
             stack[depth].cursor = cur
+            stack[depth].parent = parent
             stack[depth].node = node
             stack[depth].last = last
             depth += 1
             if open_document(&cur, e.value, e.size) != OK:
                 return CORRUPT
+            parent = <uint32_t>(e.value - data)
             node = field.node if field != NULL else -1
             last = -1
+            if settle:
+                status = note_names(walk, cur, parent)
+                if status != OK:
+                    return status

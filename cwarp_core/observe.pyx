@@ -38,12 +38,17 @@ cdef int note_path(
 ) noexcept nogil:
     """Count one value at the path of these names. Past MAX_PATHS it is let go."""
     cdef size_t start = table.names.size
-    cdef size_t size, i
+    cdef size_t size = <size_t>depth - 1
+    cdef size_t i
     cdef uint32_t hash = 2166136261
     cdef uint32_t at
     cdef PathEntry *entry
     cdef int level
     table.last = -1
+    for level in range(depth):
+        size += names[level].size
+    if size > MAX_PATH:
+        return OK
     if table.buckets == NULL:
         table.buckets = <int32_t *>malloc(BUCKETS * sizeof(int32_t))
         if table.buckets == NULL:
@@ -54,7 +59,6 @@ cdef int note_path(
             return NOMEM
         if put(&table.names, names[level].text, names[level].size) != OK:
             return NOMEM
-    size = table.names.size - start
     for i in range(start, start + size):
         hash = (hash ^ table.names.data[i]) * 16777619
     at = hash & (BUCKETS - 1)
