@@ -8,7 +8,6 @@ from libc.string cimport memcmp, memset
 
 from cwarp_core.bson cimport (
     K_EMPTY,
-    T_BINARY,
     T_DOCUMENT,
     T_NULL,
     Cursor,
@@ -20,9 +19,10 @@ from cwarp_core.bson cimport (
     read_value,
 )
 from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte, reserve
+from cwarp_core.drift cimport Note, note_drift
 from cwarp_core.endian cimport load_u32, load_u64
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
-from cwarp_core.observe cimport MAX_LEVELS, Name, PathEntry, note_path
+from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
 from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name, same_bytes
 from cwarp_core.siblings cimport last_of, next_turn, remember
 from cwarp_core.strings cimport put_json_string
@@ -120,29 +120,6 @@ cdef inline int put_steps(Buffer *buf, const uint8_t *p, size_t size) noexcept n
     return OK
 
 
-cdef int note_drift(Walk *walk, int32_t place, const Element *e, int kind) noexcept nogil:
-    """Remember a count, so that a document that is rejected leaves no drift behind."""
-    cdef Note note = Note(
-        place, <int16_t>kind, <int16_t>(e.value[4] if e.type == T_BINARY else -1)
-    )
-    return put(&walk.notes, &note, sizeof(Note))
-
-
-cdef void keep_subtypes(Walk *walk, int32_t *of_columns) noexcept nogil:
-    """The binary subtypes in the drift of a document that became a row."""
-    cdef const Note *note = <const Note *>walk.notes.data
-    cdef PathEntry *entry
-    cdef size_t i
-    for i in range(walk.notes.size // sizeof(Note)):
-        if note[i].subtype < 0:
-            continue
-        if note[i].place < 0:
-            of_columns[-1 - note[i].place] = note[i].subtype
-        else:
-            entry = <PathEntry *>walk.strays.entries.data + note[i].place
-            entry.subtypes[note[i].subtype >> 6] |= <uint64_t>1 << (note[i].subtype & 63)
-
-
 cdef int stray(
     RowPlan plan, Walk *walk, const Name *names, int depth, const Element *e, int kind
 ) noexcept nogil:
@@ -153,6 +130,7 @@ cdef int stray(
     cdef int i, status
     if kind == T_NULL:
         return OK
+    # Room first: what is counted can always be taken back.
     if reserve(&walk.notes, sizeof(Note)) != OK:
         return NOMEM
     if note_path(&walk.strays, names, depth, kind, -1) != OK:
@@ -177,18 +155,14 @@ cdef int stray(
     return status
 
 
-cdef int find_key(Slot *key, const uint8_t *data, size_t size) noexcept nogil:
-    """The ``_id`` of a document, if it has one."""
+cdef void find_key(Slot *key, const uint8_t *data, size_t size) noexcept nogil:
+    """The ``_id`` of a document, as far as that can be read."""
     cdef Cursor cur
     cdef Element e
-    if open_document(&cur, data, size) != OK:
-        return CORRUPT
-    while cur.at < cur.end:
-        if next_element(&cur, &e) != OK:
-            return CORRUPT
-        if e.name_size == 3 and memcmp(e.name, b"_id", 3) == 0:
-            key[0] = Slot(e.type, e.value, e.size, 1)
-    return OK
+    if open_document(&cur, data, size) == OK:
+        while cur.at < cur.end and next_element(&cur, &e) == OK:
+            if e.name_size == 3 and memcmp(e.name, b"_id", 3) == 0:
+                key[0] = Slot(e.type, e.value, e.size, 1)
 
 
 cdef int note_names(Walk *walk, Cursor cur, uint32_t parent) noexcept nogil:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cwarp_core.bson cimport (
     K_UUID,
+    MAX_DOCUMENT,
     T_BINARY,
     T_DECIMAL,
     T_DOUBLE,
@@ -222,6 +223,14 @@ def in_filter(keys):
     cdef bytes key
     cdef const uint8_t *element
     cdef int64_t index = 0
+    # What stands around the keys, and around each: its number and a NUL.
+    cdef size_t total = 64
+    for key in keys:
+        if key is None:
+            raise TypeError("keys holds None")
+        total += <size_t>len(key) + 12
+    if total > <size_t>MAX_DOCUMENT:
+        raise ValueError(f"a filter holds 2 GiB, and these keys are {total} bytes")
     try:
         for key in keys:
             split_key(key, &size)

@@ -20,6 +20,9 @@ class Observation:
     Sub-documents below ``max_depth`` are entered, as the row plan will flatten them;
     at it, and for arrays, the kind is "object" or "array". ``_id`` is observed as one
     path, never entered.
+
+    max_depth: ValueError outside 1..32. A second thread that comes while one is at work
+    gets RuntimeError.
     """
 
     def __new__(cls, max_depth: int = 3) -> Self: ...

@@ -1,5 +1,6 @@
 """BSON kinds per path: what inference and drift are decided on."""
 
+cimport cython
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
@@ -19,6 +20,7 @@ from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, buffer_free, put, put_byte, 
 from cwarp_core.endian cimport load_u32
 from cwarp_core.reply cimport Reply
 
+import operator
 from typing import NamedTuple
 
 cdef enum:
@@ -150,6 +152,7 @@ cdef int observe_document(
     return OK
 
 
+@cython.final
 cdef class Observation:
     """The BSON kinds of every path down to ``max_depth``, for inference."""
 
@@ -157,8 +160,10 @@ cdef class Observation:
     cdef int max_depth
     cdef readonly long documents
     cdef readonly long corrupt
+    cdef bint busy
 
-    def __cinit__(self, int max_depth=3):
+    def __cinit__(self, max_depth=3):
+        max_depth = operator.index(max_depth)
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.max_depth = max_depth
@@ -166,14 +171,22 @@ cdef class Observation:
     def __dealloc__(self):
         free_paths(&self.table)
 
+    cdef int alone(self) except -1:
+        if self.busy:
+            raise RuntimeError("another thread is using this Observation")
+        return 0
+
     cdef int note(self, const uint8_t *data, size_t size) except -1:
         cdef const uint8_t *fault
         cdef int status
         if check_document(data, size, False, &fault) != OK or load_u32(data) != size:
             self.corrupt += 1
             return 0
+        self.alone()
+        self.busy = True
         with nogil:
             status = observe_document(&self.table, data, self.max_depth)
+        self.busy = False
         if status != OK:
             raise MemoryError
         self.documents += 1
@@ -191,6 +204,7 @@ cdef class Observation:
         """In the order first seen."""
         cdef PathEntry *entry
         cdef int i, k
+        self.alone()
         found = []
         for i in range(self.table.used):
             entry = <PathEntry *>self.table.entries.data + i

@@ -24,19 +24,24 @@ class RowPlan:
     """One table's mapping, compiled once into C arrays. Immutable, shareable.
 
     A row is: key, columns in order, then ``_cwarp_source_ts`` if ``source_ts``,
-    then ``_cwarp_extra``. ``width`` is that number of cells.
+    then ``_cwarp_extra``. ``width`` is that number of cells. Ours are a
+    ``timestamptz`` and a ``jsonb``.
 
     key: encoding of ``_id``: "objectId", "string" (both ``text``), "uuid", "bigint",
         "numeric" or "canonical" (``text``).
-    max_depth: the root's fields are level 1; a sub-document below this level is
-        flattened, one at it is a leaf.
+    max_depth: the root's fields are level 1. A sub-document whose level is a smaller
+        number is flattened, one at this level is a leaf: 1 flattens nothing. So does a
+        column of a JSON type, which takes the sub-document at its path whole: columns
+        for paths inside that stay NULL.
     json_mode: "plain" or "canonical".  legacy_uuid: how binary subtype 3 becomes a
         uuid: "" (it stays binary), "standard", "java" or "csharp".
     on_misfit: "rescue" (to ``_cwarp_extra``), "dead_letter" or "fail" (reject the
         document; whether its neighbours' rows go on is for the caller to decide).
 
-    Raises ValueError for an unknown word, two columns of one path, or a depth
-    outside 1..32.
+    Raises ValueError for an unknown word, two columns of one path, a column for
+    ``_id``, one for the whole document whose type is no JSON, U+0000 in a name, a
+    subtype outside 0..255, a depth outside 1..32, or a ``width`` above PostgreSQL's
+    1,600.
     """
 
     def __new__(

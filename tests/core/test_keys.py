@@ -267,6 +267,14 @@ def test_filter_holds_the_ids_in_order() -> None:
     assert bson.decode(cwarp_core.in_filter([])) == {"_id": {"$in": []}}
 
 
+def test_filter_of_more_than_its_length_can_say_is_refused() -> None:
+    key = binary(bytes(1 << 20)).key
+    with pytest.raises(ValueError, match="2 GiB"):
+        cwarp_core.in_filter([key] * 2048)
+    with pytest.raises(TypeError):
+        cwarp_core.in_filter([None])  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize(
     "key",
     [b"", b"\x02", b"\x08\x02", int32(1).key[:-1], int32(1).key + b"\0", b"\x66abc"],
