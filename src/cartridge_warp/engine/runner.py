@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 #: What the process returns after an error that is no WarpError.
 FAILED = 1
 
+#: The main thread wakes up so often, in seconds. Python handles a signal in that thread
+#: alone, and a signal that the system gave to another one does not wake it.
+_TURN_SECONDS = 1.0
+
 
 def run(
     settings: Settings,
@@ -36,36 +40,45 @@ def run(
     """
     memory.settle()
     lines = [_line(settings, each, progress, stop) for each in settings.schemas]
-    failures: list[Exception] = []
+    outcomes: list[Exception | None] = []
     alone = len(lines) == 1
     # Never in the calling thread: it has to be free for the stop's signals.
     tasks = [
         line.start(
-            partial(_guarded, line, once, full_resync, failures, alone), "schema"
+            partial(_guarded, line, once, full_resync, outcomes, alone), "schema"
         )
         for line in lines
     ]
-    for task in tasks:
-        task.join()
+    while len(outcomes) < len(lines):
+        for task in tasks:
+            task.join(_TURN_SECONDS)
+    failures = [each for each in outcomes if each is not None]
     if failures and alone:
         raise failures[0]
     return max(map(_exit_code, failures), default=0)
 
 
 def _guarded(
-    line: Line, once: bool, anew: bool, failures: list[Exception], alone: bool
+    line: Line,
+    once: bool,
+    anew: bool,
+    outcomes: list[Exception | None],
+    alone: bool,
 ) -> None:
     """Run a schema whose failure is its own; one of several tells it in the log."""
+    failure: Exception | None = None
     try:
         pipeline.run(line, once=once, anew=anew)
     except Exception as error:
-        failures.append(error)
+        failure = error
         if alone:
             return
         if isinstance(error, WarpError):
             log.error("schema failed: %s", error, extra={"hint": error.hint})
         else:
             log.exception("schema failed")
+    finally:
+        outcomes.append(failure)
 
 
 def _exit_code(error: Exception) -> int:
