@@ -12,6 +12,7 @@ import bson
 import pytest
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
+from hypothesis import given
 from pymongo.database import Database
 
 import cwarp_core
@@ -40,6 +41,7 @@ from tests.core.build import (
 )
 from tests.core.differential import assert_same
 from tests.core.samples import SAMPLES, SIXTEEN
+from tests.core.strategies import VALUES
 from tests.core.test_order import IDS
 
 ENCODINGS = ("objectId", "string", "uuid", "bigint", "numeric", "canonical")
@@ -251,6 +253,14 @@ def test_no_two_values_that_differ_have_one_canonical_text() -> None:
     orders = {oracle.order_key(oracle.read_element(each.key)) for each in values}
     texts = {cwarp_core.key_text(each.key, "canonical") for each in values}
     assert len(texts) == len(orders)
+
+
+@given(VALUES, VALUES)
+def test_keys_are_equal_exactly_when_the_order_says_so(a: Raw, b: Raw) -> None:
+    for one, other in ((a, b), (obj(("k", a)), obj(("k", b))), (array(a), array(b))):
+        texts = {cwarp_core.key_text(each.key, "canonical") for each in (one, other)}
+        equal = cwarp_core.compare_keys(one.key, other.key) == 0
+        assert (len(texts) == 1) == equal
 
 
 def test_compound_ids_in_two_orders_are_two_keys() -> None:
