@@ -43,7 +43,6 @@ from cwarp_core.copybuf cimport (
 from cwarp_core.digits cimport (
     FINITE,
     Digits,
-    are_exact,
     digits_of_decimal128,
     digits_of_double,
     digits_of_int,
@@ -61,7 +60,7 @@ from cwarp_core.endian cimport (
     store_word,
 )
 from cwarp_core.jsontext cimport put_json
-from cwarp_core.numeric cimport put_numeric, put_small_numeric
+from cwarp_core.numeric cimport are_exact, put_numeric, put_small_numeric
 from cwarp_core.plan cimport (
     C_BIGINT,
     C_BOOLEAN,

@@ -28,7 +28,6 @@ cdef struct Digits:
 cdef void digits_of_int(int64_t x, Digits *d) noexcept nogil
 cdef void digits_of_double(double x, Digits *d) noexcept nogil
 cdef void exact_digits_of_double(double x, Digits *d) noexcept nogil
-cdef bint are_exact(double x, const Digits *d) noexcept nogil
 cdef void digits_of_decimal128(const uint8_t *p, Digits *d) noexcept nogil
 cdef void strip_zeros(Digits *d) noexcept nogil
 cdef int put_int(Buffer *buf, int64_t x) noexcept nogil

@@ -7,7 +7,7 @@ Decimal128: IEEE 754-2008 binary integer decimal, as the BSON specification fixe
 
 from libc.math cimport fabs
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from cwarp_core.copybuf cimport NOMEM, OK, reserve
 from cwarp_core.endian cimport load_u64, u128
@@ -239,20 +239,6 @@ cdef void exact_digits_of_double(double x, Digits *d) noexcept nogil:
         n += 9
     d.count = n
     strip_zeros(d)
-
-
-cdef bint are_exact(double x, const Digits *d) noexcept nogil:
-    """Whether these digits, the shortest of x, are its exact value."""
-    cdef Digits all_of_x
-    # Whole numbers below 2^53 are.
-    if d.exponent >= 0 and -9007199254740992.0 < x < 9007199254740992.0:
-        return True
-    exact_digits_of_double(x, &all_of_x)
-    return (
-        all_of_x.count == d.count
-        and all_of_x.exponent == d.exponent
-        and memcmp(all_of_x.digit, d.digit, d.count) == 0
-    )
 
 
 cdef void digits_of_decimal128(const uint8_t *p, Digits *d) noexcept nogil:

@@ -1,6 +1,7 @@
 """BSON kinds per path: what inference and drift are decided on."""
 
 cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
@@ -20,7 +21,6 @@ from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, buffer_free, put, put_byte, 
 from cwarp_core.endian cimport load_u32
 from cwarp_core.reply cimport Reply
 
-import operator
 from typing import NamedTuple
 
 cdef enum:
@@ -163,7 +163,7 @@ cdef class Observation:
     cdef bint busy
 
     def __cinit__(self, max_depth=3):
-        max_depth = operator.index(max_depth)
+        max_depth = PyNumber_Index(max_depth)
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.max_depth = max_depth

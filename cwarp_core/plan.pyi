@@ -10,7 +10,8 @@ class PlanColumn(NamedTuple):
         held in a ``text`` column).
     native: the BSON kind (``$type`` alias, or "uuid") that this column's type alone
         identifies. A value of another kind that still fits is stored, and its exact
-        form is kept beside it in ``_cwarp_extra``; the number family is excepted.
+        form is kept beside it in ``_cwarp_extra``. Of numbers that is so only where
+        the cell is not equal to the value (most doubles in a ``numeric``).
     subtype: the binary subtype that a ``bytea`` column identifies.
     """
 
@@ -29,10 +30,10 @@ class RowPlan:
 
     key: encoding of ``_id``: "objectId", "string" (both ``text``), "uuid", "bigint",
         "numeric" or "canonical" (``text``).
-    max_depth: the root's fields are level 1. A sub-document whose level is a smaller
-        number is flattened, one at this level is a leaf: 1 flattens nothing. So does a
-        column of a JSON type, which takes the sub-document at its path whole: columns
-        for paths inside that stay NULL.
+    max_depth: the root's fields are level 1. A sub-document at a level of a smaller
+        number than this is flattened, one at this level is a leaf; 1 flattens nothing.
+        A JSON column takes the sub-document at its path whole: columns for paths
+        inside that one stay NULL.
     json_mode: "plain" or "canonical".  legacy_uuid: how binary subtype 3 becomes a
         uuid: "" (it stays binary), "standard", "java" or "csharp".
     on_misfit: "rescue" (to ``_cwarp_extra``), "dead_letter" or "fail" (reject the

@@ -1,6 +1,7 @@
 """RowPlan: which path goes to which cell, compiled once per table version."""
 
 cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -11,7 +12,6 @@ from cwarp_core.key cimport encoding_names
 from cwarp_core.observe cimport MAX_LEVELS
 from cwarp_core.strings cimport put_json_string
 
-import operator
 from typing import NamedTuple
 
 # PostgreSQL's own (MaxHeapAttributeNumber, src/include/access/htup_details.h).
@@ -87,7 +87,7 @@ cdef class RowPlan:
         _choice("json_mode", json_mode, ("plain", "canonical"))
         _choice("legacy_uuid", legacy_uuid, tuple(LEGACY_UUIDS))
         _choice("on_misfit", on_misfit, ("rescue", "dead_letter", "fail"))
-        max_depth = operator.index(max_depth)
+        max_depth = PyNumber_Index(max_depth)
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.key = key
