@@ -145,8 +145,8 @@ def core_page() -> str:
                         "`_cwarp_source_ts`",
                         "`timestamptz`",
                         "the cluster time given with the document: its seconds, and "
-                        "its increment as microseconds; NULL for 0; there if "
-                        "`source_ts`",
+                        "its increment as microseconds (one of a million or more "
+                        "runs into the seconds); NULL for 0; there if `source_ts`",
                     ),
                     (
                         "`_cwarp_extra`",
@@ -168,7 +168,8 @@ def core_page() -> str:
         "Extended JSON cannot tell a number from a document that happens to be "
         '`{"$numberInt":"5"}`; here a document whose first field is named as one of '
         'the forms begins stands inside `{"$literal":...}`, so that each text stands '
-        "for one value. `$ref` and other names with a dollar stay as they are. In "
+        "for one value (of a NaN the bits are not told). `$ref` and other names with "
+        "a dollar stay as they are. In "
         "keys, ids that MongoDB holds equal have one text: a number is its exact "
         "value in plain digits, and a symbol is a string.",
         "`json_mode: plain` is for reading and does not keep kinds apart: an "
