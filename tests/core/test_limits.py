@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from cwarp_core import BatchEncoder, Observation, Reject
+from cwarp_core import BatchEncoder, Reject
 from tests.core.build import Raw, boolean, document, int32, null, obj
 from tests.core.differential import assert_same, row_plan
 from tests.oracle import Column, Plan
@@ -68,20 +68,3 @@ def test_a_whole_document_needs_no_room_for_its_strays() -> None:
     assert encoder.add_document(raw, 0) is True
     batch = encoder.take()
     assert len(raw) < len(batch.payload) < 2 * len(raw)
-
-
-@pytest.mark.parametrize(("size", "told"), [(4094, True), (4095, False)])
-def test_drift_of_a_path_of_some_kilobytes_is_not_told(size: int, told: bool) -> None:
-    """It is kept in ``_cwarp_extra`` all the same, and makes no column."""
-    raw = document(ID, ("n" * size, obj(("x", int32(1)))))
-    encoder = BatchEncoder(row_plan(PLAN))
-    assert encoder.add_document(raw, 0) is True
-    batch = encoder.take()
-    assert batch.rescued == 1
-    assert f'"{"n" * size}.x":{{"$numberInt":"1"}}'.encode() in batch.payload
-    path = ("n" * size, "x")
-    assert [each.path for each in batch.drift] == [path] * told
-    observation = Observation()
-    observation.add_document(raw)
-    found = [each.path for each in observation.paths()]
-    assert found == [("_id",), *[path] * told]
