@@ -22,7 +22,7 @@ from tests.core.build import document, int32, obj, string
 
 PLAN = RowPlan("bigint", [PlanColumn(("a", "b"), "text", "string")])
 #: Long enough that a second thread comes while the first is inside.
-NUMBER = 100_000
+NUMBER = 20_000
 DOCUMENTS = [
     document(("_id", int32(at)), ("a", obj(("b", string("x" * 100))))) for at in (1, 2)
 ]
@@ -78,7 +78,7 @@ def test_an_encoder_is_free_again_after_a_call_that_failed() -> None:
 
 def test_a_second_thread_in_an_observation_is_refused() -> None:
     wide = document(*((f"field {at}", int32(at)) for at in range(4000)))
-    many = Reply.of_documents([wide] * 300)
+    many = Reply.of_documents([wide] * 50)
     observation = Observation()
     told = refused(lambda: observation.add_reply(many), observation.paths)
     assert told == "another thread is using this Observation"
