@@ -28,7 +28,7 @@ class SimulatedApplier:
 
     def commit(self, batch: Batch) -> Mapping[str, Sequence[Reject]]:
         there = self._destination
-        there.gate.before("applier.commit")
+        there.transaction("applier.commit")
         there.check_owner()
         if self._doubt is not None:
             former, outcome = self._doubt
@@ -45,6 +45,7 @@ class SimulatedApplier:
                 self.cut = False
                 raise there.unreachable("applier.commit")
             there.check_owner()
+            there.check_seqs(batch.lanes)
             return self._commit(batch)
         finally:
             there.release(self)
@@ -99,6 +100,7 @@ class SimulatedApplier:
             stored.counters.events += changes.events
             store.counted += changes.events
         store.move(batch.lanes, batch.position, there.lane_of(len(store.markers)))
+        there.moved(batch.lanes)
         store.commits += 1
         there.gate.scheduler.note(
             f"COMMIT lanes {batch.lanes} to "

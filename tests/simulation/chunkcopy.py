@@ -40,9 +40,9 @@ class SimulatedCopier:
 
     def claim(self, table: Table) -> Chunk | None:
         there = self._destination
-        there.gate.before("claim")
+        there.transaction("claim")
         there.check_owner()
-        stored = there.store.tables[table.name]
+        stored = there.stored(table)
         if not self._unanswered or stored is not self._stored:
             self._hand_back()
         if self._claimed is None:
@@ -98,6 +98,7 @@ class SimulatedCopier:
         if chunk is None or self._table is None:
             raise Broken("a chunk is committed that was not begun")
         self._check_cut()
+        there.check_history()
         self._check_owner()
         self._check_claim(chunk)
         lost = there.lost("the chunk's COMMIT")
@@ -177,7 +178,10 @@ class SimulatedCopier:
         chunk, claim = self._claimed, self._claim
         self._claimed = self._claim = None
         self._unanswered = False
-        if chunk is not None and chunk.claim == claim and chunk.state == "copying":
+        there = self._destination
+        if chunk is None or there.history != there.store.history:
+            return
+        if chunk.claim == claim and chunk.state == "copying":
             chunk.state, chunk.claim = "pending", None
 
 

@@ -54,6 +54,14 @@ FROZEN: dict[str, Any] = {
     "faults": (Fault(0.2, "freeze", 0, 8.0), Fault(10.0, "freeze", 1, 8.0)),
 }
 
+#: A standby is promoted that lacks what was committed in the end of a copy.
+PROMOTED: dict[str, Any] = {
+    "initial": 30,
+    "pause": 0.5,
+    "slow": 0.1,
+    "faults": (Fault(0.3, "promote", seconds=1.0),),
+}
+
 
 def mutation(
     *, among: dict[str, Mutation] = MUTATIONS, **focus: Any
@@ -91,6 +99,12 @@ def no_check_of_a_chunks_claim(patch: Patch) -> None:
 def no_check_of_a_chunks_owner_and_claim(patch: Patch) -> None:
     no_check_of_a_chunks_owner(patch)
     no_check_of_a_chunks_claim(patch)
+
+
+@mutation(**PROMOTED)
+def no_check_of_the_history(patch: Patch) -> None:
+    """Epoch and ``seq`` are what is left of the fence."""
+    patch.setattr(SimulatedDestination, "check_history", lambda _: None)
 
 
 @mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 Faults = tuple["Fault", ...]
 
@@ -13,8 +14,10 @@ class Fault(Struct, frozen=True):
     """Something that happens to a process or to an end.
 
     at: virtual seconds; behind them it waits for some more ``switches``.
-    kind: "kill", "stop" (as by SIGTERM), "freeze", "source" or "destination" (away).
-    process: which; seconds: for how long, or until the process is started again.
+    kind: "kill", "stop" (as by SIGTERM), "freeze", "source" or "destination" (away),
+    "promote" (a standby takes the destination's place).
+    process: which; seconds: for how long, until the process is started again, or what
+    the standby lacks.
     """
 
     at: float
@@ -97,7 +100,7 @@ def plan_of(seed: int) -> Plan:
         )
         for _ in range(rng.choice((0, 1, 2, 3, 5)))
     ]
-    return Plan(
+    plan = Plan(
         seed=seed,
         operations=operations,
         faults=tuple(sorted(faults, key=lambda each: each.at)),
@@ -123,6 +126,11 @@ def plan_of(seed: int) -> Plan:
         lag=rng.choice((0.0, 0.1, 1.0)),
         once=rng.random() < 0.1,
     )
+    if rng.random() < 0.2:
+        seconds = rng.choice((0.02, 0.2, 1.0, 5.0))
+        fault = Fault(round(rng.uniform(0.0, lasts), 3), "promote", seconds=seconds)
+        plan = replace(plan, faults=(*plan.faults, fault))
+    return plan
 
 
 def _launch(rng: random.Random) -> Launch:

@@ -117,6 +117,11 @@ class Run:
         if fault.kind in ("source", "destination"):
             scheduler.note(f"{fault.kind} away")
             self.weather.away[fault.kind] = scheduler.now + fault.seconds
+        elif fault.kind == "promote":
+            image = self.store.image()
+            scheduler.sleep(fault.seconds, "a standby falls behind")
+            self.store.promote(image)
+            scheduler.note("the standby is promoted")
         else:
             getattr(process, fault.kind)(fault.seconds)
         self._faults -= 1

@@ -113,11 +113,11 @@ class SchemaView(Struct, frozen=True):
     cluster time of the committed position.  lag_seconds: between the two, by the
     source's clock; 0 when nothing is left to do, None until known.  source_connected,
     destination_connected: False while that end is being reached for.  turned: when a
-    loop of this schema last turned.  queued: replies read and not yet taken.
-    oldest_time: the oldest cluster time the source still has the changes of, None
-    when it does not tell.  batches: commits of the stream, by the bounds of
-    ``BATCH_SECONDS``.  batch_seconds: the time they took together.
-    filtered: change events of collections that are not synced.
+    loop of this schema last turned.  moved: when the position was last committed.
+    queued: replies read and not yet taken.  oldest_time: the oldest cluster time the
+    source still has the changes of, None when it does not tell.  batches: commits of
+    the stream, by the bounds of ``BATCH_SECONDS``.  batch_seconds: the time they took
+    together.  filtered: change events of collections that are not synced.
     """
 
     name: str
@@ -131,6 +131,7 @@ class SchemaView(Struct, frozen=True):
     source_connected: bool = False
     destination_connected: bool = False
     turned: float = 0.0
+    moved: float | None = None
     last_commit: float | None = None
     last_error: str = ""
     errors: tuple[tuple[str, int], ...] = ()
@@ -330,6 +331,7 @@ class SchemaProgress:
             self._view = replace(
                 view,
                 position_time=max(position_time, view.position_time or 0),
+                moved=now,
                 last_commit=now,
                 turned=now,
             )
