@@ -15,7 +15,7 @@ from bson.objectid import ObjectId
 from cartridge_warp.demo.files import collections
 from cartridge_warp.demo.files import documents as read
 from cartridge_warp.model import Table, TableOptions
-from cartridge_warp.postgresql.rowplan import plan_of
+from cartridge_warp.rows import plan_of
 from cartridge_warp.schema.infer import infer_table, key_encoding_of
 from cwarp_core import BatchEncoder, Observation, Reply, key_encoding
 

@@ -19,8 +19,8 @@ from cartridge_warp.config import SchemaSettings, SourceSettings
 from cartridge_warp.model import Position, Table
 from cartridge_warp.mongodb.source import MongoSource
 from cartridge_warp.postgresql import ddl, merge
-from cartridge_warp.postgresql.rowplan import plan_of
 from cartridge_warp.postgresql.staging import Staging
+from cartridge_warp.rows import plan_of
 from cwarp_core import BatchEncoder, EncodedBatch, Reply, parse_events
 
 from . import data, meter

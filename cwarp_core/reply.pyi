@@ -11,8 +11,16 @@ class Reply:
 
     def __init__(self, raw: bytes) -> None: ...
     @classmethod
-    def of_documents(cls, documents: list[bytes], operation_time: int = 0) -> Reply:
-        """A reply made of these documents, for sources that have no wire protocol."""
+    def of_documents(
+        cls,
+        documents: list[bytes],
+        operation_time: int = 0,
+        token: bytes | None = None,
+    ) -> Reply:
+        """A reply made of these documents, for sources that have no wire protocol.
+
+        token: its ``post_batch_resume_token``, one BSON document.
+        """
     def __len__(self) -> int: ...
     def document(self, index: int) -> bytes: ...
     def key(self, index: int) -> bytes | None:

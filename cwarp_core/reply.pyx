@@ -104,13 +104,14 @@ cdef class Reply:
         return 0
 
     @classmethod
-    def of_documents(cls, list documents not None, operation_time=0):
+    def of_documents(cls, list documents not None, operation_time=0, bytes token=None):
         """A reply made of these documents, for sources that have no wire protocol."""
         parts = []
         for i, document in enumerate(documents):
             parts.append(b"\x03%d\0%b" % (i, document))
-        batch = _document(b"".join(parts))
-        cursor = _document(b"\x04firstBatch\0" + batch + b"\x12id\0" + bytes(8))
+        batch = b"\x04firstBatch\0" + _document(b"".join(parts))
+        place = b"" if token is None else b"\x03postBatchResumeToken\0" + token
+        cursor = _document(batch + place + b"\x12id\0" + bytes(8))
         time = b"\x11operationTime\0" + operation_time.to_bytes(8, "little")
         return cls(_document(b"\x03cursor\0" + cursor + time))
 

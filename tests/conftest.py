@@ -28,6 +28,9 @@ from fix_servers import (
     mongo_uri,
     postgres_server,
     postgres_uri,
+    standalone_db,
+    standalone_server,
+    standalone_uri,
 )
 
 __all__ = [
@@ -40,6 +43,9 @@ __all__ = [
     "postgres_server",
     "postgres_uri",
     "real_data",
+    "standalone_db",
+    "standalone_server",
+    "standalone_uri",
 ]
 
 

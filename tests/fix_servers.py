@@ -34,6 +34,13 @@ def mongo_server() -> Iterator[embedded.MongoServer]:
 
 
 @pytest.fixture(scope="session")
+def standalone_server() -> Iterator[embedded.MongoServer]:
+    """A mongod that is no member of a replica set."""
+    with embedded.mongod(standalone=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[embedded.PostgresServer]:
     with embedded.postgres(fsync=False) as server:
         yield server
@@ -64,6 +71,25 @@ def mongo_db(
     database = mongo_client[f"test_{secrets.token_hex(6)}"]
     yield database
     mongo_client.drop_database(database)
+
+
+@pytest.fixture
+def standalone_uri(standalone_server: embedded.MongoServer) -> str:
+    """The standalone mongod's URI, without a database."""
+    return standalone_server.uri
+
+
+@pytest.fixture
+def standalone_db(
+    standalone_server: embedded.MongoServer,
+) -> Iterator[Database[dict[str, Any]]]:
+    """A database of the standalone mongod, dropped afterwards."""
+    with pymongo.MongoClient[dict[str, Any]](
+        standalone_server.uri, tz_aware=True, uuidRepresentation="standard"
+    ) as client:
+        database = client[f"test_{secrets.token_hex(6)}"]
+        yield database
+        client.drop_database(database)
 
 
 @pytest.fixture

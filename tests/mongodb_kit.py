@@ -11,7 +11,7 @@ from typing import Any
 import bson
 from pymongo import MongoClient
 
-from cartridge_warp.config import SchemaSettings, SourceSettings
+from cartridge_warp.config import SchemaSettings, SourceSettings, TableSettings
 from cartridge_warp.errors import WarpError
 from cartridge_warp.model import ChunkRange
 from cartridge_warp.mongodb.changes import MongoChanges
@@ -26,10 +26,13 @@ PATIENCE = 12
 
 
 def make(uri: str, database: str, **settings: Any) -> MongoSource:
-    """A source of this database."""
+    """A source of this database. settings: the source's; a strategy of batch mode
+    there is every table's."""
+    strategy = settings.get("change_detection_strategy", "log")
+    every = TableSettings(name="*", change_detection_strategy=strategy)
     return MongoSource(
         SourceSettings(connection_string=uri, **settings),
-        SchemaSettings(name="test", database=database),
+        SchemaSettings(name="test", database=database, defaults=every),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from . import __version__, logs
-from .engine.progress import Phase, SchemaView, View
+from .engine.views import Phase, SchemaView, View
 from .errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,10 @@ HEARTBEAT_SECONDS = 30.0
 #: Behind the source and at one position for this long: not ready, however alive.
 STUCK_SECONDS = 60.0
 
-_ACTIVE = frozenset({Phase.STARTING, Phase.STANDBY, Phase.COPYING, Phase.STREAMING})
+_ACTIVE = frozenset(
+    {Phase.STARTING, Phase.STANDBY, Phase.COPYING, Phase.STREAMING}
+    | {Phase.READING, Phase.WAITING}
+)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -151,6 +154,16 @@ def not_ready(schema: SchemaView, now: float) -> str:
     still = now - (schema.moved or schema.turned)
     if (schema.lag_seconds or 0.0) > STUCK_SECONDS and still > STUCK_SECONDS:
         return f"behind the source, and the position stands still for {still:.0f} s"
+    return _overdue(schema, now)
+
+
+def _overdue(schema: SchemaView, now: float) -> str:
+    """Why a table of batch mode is not read when it should be; "" when all are."""
+    for table in schema.tables:
+        if table.phase is Phase.WAITING and table.next_pass is not None:
+            late = now - table.next_pass
+            if late > STUCK_SECONDS:
+                return f"a pass over {table.collection} is {late:.0f} s late"
     return ""
 
 

@@ -59,8 +59,13 @@ def hide(uri: str) -> None:
     """
     if (match := _URI_PASSWORD.search(uri)) is not None:
         for password in {match[2], unquote(match[2])}:
-            if len(password) >= 4:
-                _secrets.add(password)
+            hide_word(password)
+
+
+def hide_word(secret: str) -> None:
+    """Never show this word; one of fewer than four characters is not looked for."""
+    if len(secret) >= 4:
+        _secrets.add(secret)
 
 
 def forget() -> None:

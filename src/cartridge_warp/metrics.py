@@ -19,7 +19,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from .engine.progress import BATCH_SECONDS, Phase, SchemaView, TableView, View
+from .engine.views import BATCH_SECONDS, Phase, SchemaView, TableView, View
 from .errors import Fenced
 
 PREFIX: Final = "cartridge_warp_"
@@ -71,7 +71,8 @@ METRICS: Final = (
         "sync_status",
         "gauge",
         _SCHEMA,
-        "1 copying or streaming, 0 starting, done or stopped, -1 failed.",
+        "1 copying, streaming, or reading in batch mode, 0 starting, done or stopped, "
+        "-1 failed.",
     ),
     Metric(
         "last_successful_sync",
@@ -142,6 +143,32 @@ METRICS: Final = (
         "source's estimate; absent where nothing is to be copied.",
     ),
     Metric(
+        "batch_lag_seconds",
+        "gauge",
+        _TABLE,
+        "Age of a batch table's last complete pass, from its beginning: how old its "
+        "rows may be; absent before the first.",
+    ),
+    Metric(
+        "batch_next_pass",
+        "gauge",
+        _TABLE,
+        "When a batch table's next pass is due, in seconds since 1970.",
+    ),
+    Metric(
+        "batch_passes_total",
+        "counter",
+        _TABLE,
+        "Complete passes over a batch table, those of earlier runs included.",
+    ),
+    Metric(
+        "batch_unread_documents",
+        "gauge",
+        _TABLE,
+        "Documents in which passes see no change, because the change detection column "
+        "holds no time.",
+    ),
+    Metric(
         "oplog_headroom_seconds",
         "gauge",
         _SCHEMA,
@@ -157,7 +184,14 @@ METRICS: Final = (
     ),
 )
 
-_STATUS: Final = {Phase.COPYING: 1, Phase.STREAMING: 1, Phase.FAILED: -1}
+_STATUS: Final = {
+    **dict.fromkeys((Phase.COPYING, Phase.STREAMING, Phase.READING, Phase.WAITING), 1),
+    Phase.FAILED: -1,
+}
+#: A table's first copy is over.
+_COPIED: Final = frozenset(
+    {Phase.COPIED, Phase.STREAMING, Phase.READING, Phase.WAITING, Phase.DONE}
+)
 
 #: A metric's name, with "/_count", "/_sum" or "/_bucket" where it has several samples;
 #: the values of its labels, a bucket's with its bound after them; the figure.
@@ -235,15 +269,15 @@ def exposition(read: Callable[[], View]) -> Callable[[], tuple[str, bytes]]:
 
 
 def progress_ratio(table: TableView) -> float | None:
-    """Part of the first copy that is done, 0 to 1; None where there is none to make.
+    """Part of the copy or resync that is done, 0 to 1; None where there is none.
 
     ``expected`` is an estimate, so the count stops short of 1 until the copy is over.
     """
     if table.expected <= 0 or table.phase in (Phase.EMPTY, Phase.UNSUPPORTED):
         return None
-    if table.phase in (Phase.COPIED, Phase.STREAMING, Phase.DONE):
+    if table.phase in _COPIED:
         return 1.0
-    return min(table.counts.copied / table.expected, 0.999)
+    return min(table.copied / table.expected, 0.999)
 
 
 def _family(metric: Metric) -> Family:
@@ -258,6 +292,8 @@ def _samples(view: View, rates: dict[tuple[str, str], float]) -> Iterator[Sample
         yield from _schema_samples(schema)
         for name, tables in _by_label(schema.tables):
             yield from _table_samples(schema, name, tables, rates)
+            if len(tables) == 1:
+                yield from _batch_samples(schema, name, tables[0], view.taken)
 
 
 def _by_label(
@@ -334,6 +370,19 @@ def _table_samples(
         yield "processing_rate", labels, sum(known)
     if len(tables) == 1 and (ratio := progress_ratio(tables[0])) is not None:
         yield "snapshot_progress_ratio", labels, ratio
+
+
+def _batch_samples(
+    schema: SchemaView, name: str, table: TableView, now: float
+) -> Iterator[Sample]:
+    labels = (schema.database, schema.name, name)
+    if table.next_pass is None:
+        return  # it is streamed
+    yield "batch_next_pass", labels, table.next_pass
+    yield "batch_passes_total", labels, table.passes
+    yield "batch_unread_documents", labels, table.unread
+    if (lag := table.batch_lag(now)) is not None:
+        yield "batch_lag_seconds", labels, lag
 
 
 def _resident_bytes() -> int | None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from msgspec import Struct
 
-from cwarp_core import EncodedBatch
+from cwarp_core import EncodedBatch, Reject
 
 #: A MongoDB cluster time: (seconds << 32) | increment.
 ClusterTime = int
+
+#: The column of layouts "document" and "both" that holds the whole document.
+DOCUMENT: Final = "document"
+#: When a row was marked as deleted; beside ``Table.deleted_column``.
+DELETED_AT: Final = "deleted_at"
+#: Columns of our own: a field of such a name gets another one.
+OWN_COLUMNS: Final = frozenset(
+    {"_id", "_cwarp_synced_at", "_cwarp_source_ts", "_cwarp_extra"}
+    | {"is_deleted", DELETED_AT}
+)
+#: Source names that start so never keep their form.
+RESERVED_PREFIX: Final = "_cwarp_"
+#: "System Columns" in PostgreSQL's manual; no table may have a column of that name.
+SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
 class Position(Struct, frozen=True):
@@ -35,13 +52,15 @@ class Collection(Struct, frozen=True):
     """A collection as the source lists it.
 
     kind: "collection", "capped", "clustered", "view" or "timeseries".
-    documents, nbytes: the server's estimates.
+    documents, nbytes: the server's estimates.  identity: another one than that of
+    every other collection that ever had the name; "" where the source does not tell.
     """
 
     name: str
     kind: str = "collection"
     documents: int = 0
     nbytes: int = 0
+    identity: str = ""
 
 
 class Column(Struct, frozen=True):
@@ -55,7 +74,11 @@ class Column(Struct, frozen=True):
 
 
 class TableOptions(Struct, frozen=True):
-    """How one collection becomes one table; resolved from the cascade once."""
+    """How one collection becomes one table; resolved from the cascade once.
+
+    deletion_strategy: "hard", "soft" or "both".  soft_delete_column: what "soft" calls
+    its column in a table that has none yet.
+    """
 
     layout: str = "columns"
     naming: str = "preserve"
@@ -67,6 +90,8 @@ class TableOptions(Struct, frozen=True):
     max_columns: int = 250
     source_ts: bool = True
     synced_at: bool = True
+    deletion_strategy: str = "hard"
+    soft_delete_column: str = "is_deleted"
 
 
 class Table(Struct, frozen=True):
@@ -74,7 +99,8 @@ class Table(Struct, frozen=True):
 
     schema, name: the PostgreSQL table.  collection: the MongoDB collection.
     key: encoding of ``_id`` (see ``cwarp_core.RowPlan``).  version: counts up from 1
-    with every structure change.
+    with every structure change.  deleted_column: true in the rows of documents that
+    are gone, whose ``deleted_at`` is set then; "" for a table that has neither.
     """
 
     schema: str
@@ -84,13 +110,15 @@ class Table(Struct, frozen=True):
     columns: tuple[Column, ...]
     options: TableOptions = TableOptions()
     version: int = 1
+    deleted_column: str = ""
 
 
 class SchemaChange(Struct, frozen=True):
     """One step of a table's evolution.
 
-    kind: "add_column", or "rewrite_key": ``_id`` is in the encoding ``column.type``
-    from now on.  safety: "SAFE", "RISKY", "DANGEROUS" or "INCOMPATIBLE".
+    kind: "add_column"; "rewrite_key": ``_id`` is in the encoding ``column.type`` from
+    now on; "soft_delete": ``column`` becomes the ``deleted_column``.  safety: "SAFE",
+    "RISKY", "DANGEROUS" or "INCOMPATIBLE".
     """
 
     kind: str
@@ -101,11 +129,13 @@ class SchemaChange(Struct, frozen=True):
 class ChunkRange(Struct, frozen=True):
     """A half-open range of ``_id``: ``lower`` inside, ``upper`` outside, None open.
 
-    Bounds are ``_id`` elements: type byte, then the value's bytes.
+    Bounds are ``_id`` elements: type byte, then the value's bytes.  whole: it can end
+    at its own bounds alone, since its ids are read or stored in another order.
     """
 
     lower: bytes | None
     upper: bytes | None
+    whole: bool = False
 
 
 class Chunk(Struct, frozen=True):
@@ -113,7 +143,8 @@ class Chunk(Struct, frozen=True):
 
     state: "pending", "copying" or "done".  documents: read so far, rejects included.
     read_time: what was committed up to here is in its rows; read_until: nothing newer
-    is. Both 0 until it is done.
+    is. Both 0 until it is done.  resync: the table may have rows in its range; they
+    are made equal to what is read. Else there is none before it is done.
     """
 
     chunk_id: int
@@ -122,6 +153,88 @@ class Chunk(Struct, frozen=True):
     documents: int = 0
     read_time: ClusterTime = 0
     read_until: ClusterTime = 0
+    resync: bool = False
+
+
+class Committed(Struct, frozen=True):
+    """What the commit of a chunk did.
+
+    rest: the new chunk of what it left of its range.  refused: rows that are dead
+    letters now, and were not told of before.  written, removed: rows that differed,
+    and rows that no document stood for.
+    """
+
+    rest: Chunk | None = None
+    refused: Sequence[Reject] = ()
+    written: int = 0
+    removed: int = 0
+
+
+class Origin(Struct, frozen=True):
+    """Which collection a table's rows are of.
+
+    since: what happened to its name up to this time is behind the rows, or behind the
+    chunks that will be read.  identity: as in ``Collection``.
+    """
+
+    since: ClusterTime = 0
+    identity: str = ""
+
+
+class BatchMarker(Struct, frozen=True):
+    """How far the passes over a table of batch mode are.
+
+    value: the last document's value of the change detection column, as the one field of
+    a BSON document.  key: its ``_id`` element.  time: what the value stands for, in
+    milliseconds since 1970; markers are compared by it.
+    """
+
+    value: bytes
+    key: bytes
+    time: int
+
+
+class BatchState(Struct, frozen=True):
+    """A table of batch mode as the destination stores it.
+
+    column: the one that its marker is of, "" where none is used.  marker: None while
+    everything is still to be read.  passes: those that came to their end.  began,
+    ended: of the last of them, in seconds since 1970; 0 before.  unread: documents that
+    it could not see, because the column holds no time.
+    """
+
+    column: str = ""
+    marker: BatchMarker | None = None
+    passes: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+    unread: int = 0
+
+
+class BatchStep(Struct, frozen=True):
+    """What one commit adds to a table's pass.
+
+    table: the table's name.  marker: where the pass is now; None: where it was.  end:
+    the pass is over with this commit.
+    """
+
+    table: str
+    marker: BatchMarker | None = None
+    end: PassEnd | None = None
+
+
+class PassEnd(Struct, frozen=True):
+    """The end of a pass; times in seconds since 1970.
+
+    due: when the next one begins.  unread: as in ``BatchState``.  news: the error log
+    should say so.
+    """
+
+    began: float
+    ended: float
+    due: float
+    unread: int = 0
+    news: bool = False
 
 
 class TableState(Struct, frozen=True):
@@ -129,7 +242,9 @@ class TableState(Struct, frozen=True):
 
     planned: its chunks are stored.  chunks: all of them.  pending_letters: its dead
     letters that nothing has resolved.  left: some run did not follow it, and changes
-    of that time are missing.
+    of that time are missing.  batch: None for a table that is streamed.  asked: a
+    resync of it is asked for.  gone: its rows are those of a collection that is there
+    no more.
     """
 
     table: Table
@@ -137,6 +252,10 @@ class TableState(Struct, frozen=True):
     chunks: tuple[Chunk, ...] = ()
     pending_letters: int = 0
     left: bool = False
+    batch: BatchState | None = None
+    asked: bool = False
+    gone: bool = False
+    origin: Origin = Origin()
 
     @property
     def complete(self) -> bool:
@@ -149,13 +268,41 @@ class TableState(Struct, frozen=True):
         return sum(each.documents for each in self.chunks)
 
 
+class Keys(Struct, frozen=True):
+    """Some ids of a table.
+
+    texts: of those that its key can hold (``cwarp_core.key_text``).  unheld: canonical
+    texts of the others.
+    """
+
+    texts: tuple[str, ...] = ()
+    unheld: tuple[str, ...] = ()
+
+
+class Absent(Struct, frozen=True):
+    """What a table has of documents that are gone.
+
+    rows: key texts.  letters: canonical texts of ids that have a pending dead letter.
+    more: there are more such rows; ask again once these are deleted.
+    """
+
+    rows: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
+    more: bool = False
+
+
 class TableChanges(Struct, frozen=True):
     """What one batch does to one table. No key is in both ``upserts`` and ``deletes``.
 
-    deletes: key texts (``cwarp_core.key_text``).  unheld: canonical texts of deleted
-    ids that the key's encoding cannot hold, which may have a dead letter but no row.
+    deletes: key texts (``cwarp_core.key_text``) of deleted documents. What becomes of
+    their rows is ``TableOptions.deletion_strategy``: "hard" removes them; "soft" marks
+    them, and leaves one that is marked as it is; "both" removes them and keeps each
+    one's last state. A row that is brought in is marked no more.
+    delete_times: when each of them was deleted.
+    unheld: canonical texts of deleted ids that the key's encoding cannot hold, which
+    may have a dead letter but no row.
     stale: key texts of documents that are rejects now: what the table has under them is
-    an older state, and goes.
+    an older state. It is removed, or marked with "soft", and never kept elsewhere.
     events: change events this stands for, so that read = applied + superseded +
     rejected can be checked.
     """
@@ -166,6 +313,7 @@ class TableChanges(Struct, frozen=True):
     events: int = 0
     unheld: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    delete_times: tuple[ClusterTime, ...] = ()
 
 
 class Batch(Struct, frozen=True):
@@ -175,7 +323,8 @@ class Batch(Struct, frozen=True):
     counts on and its position stays.  lanes: whose markers move.  guarded: many rows
     are in the tables already as they are, and equal ones are left untouched.
     careful: a row was refused before; find the refused ones, and make dead letters of
-    them (the encoded batches carry their documents).
+    them (the encoded batches carry their documents).  step: of a pass of batch mode,
+    which has no lanes.
     """
 
     position: Position | None
@@ -183,3 +332,9 @@ class Batch(Struct, frozen=True):
     lanes: tuple[int, ...] = (0,)
     guarded: bool = False
     careful: bool = False
+    step: BatchStep | None = None
+
+    @property
+    def markers(self) -> tuple[int | str, ...]:
+        """Those that it moves: lanes by number, tables of batch mode by name."""
+        return self.lanes if self.step is None else (*self.lanes, self.step.table)

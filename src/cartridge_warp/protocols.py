@@ -13,6 +13,7 @@ from .model import (
     ChunkRange,
     ClusterTime,
     Collection,
+    Committed,
     Position,
     SchemaChange,
     SourceIdentity,
@@ -22,10 +23,14 @@ from .model import (
 
 
 class Changes(Protocol):
-    """An open change stream. One thread at a time."""
+    """An open change stream. One thread at a time.
 
-    def read(self) -> Reply:
-        """The next reply: change events, or none after about a second of silence.
+    The events of one source transaction come together, marked by the same
+    ``ChangeEvent.transaction``.
+    """
+
+    def read(self, patience: float = 1.0) -> Reply:
+        """The next reply: change events, or none after ``patience`` seconds of silence.
 
         Its ``post_batch_resume_token`` is the place after its last event. Resumes by
         itself where MongoDB says that is safe. Raises SourceUnavailable, HistoryLost,
@@ -36,7 +41,8 @@ class Changes(Protocol):
         """The position a resume token of this stream stands for. Any thread, any time:
         it only decodes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Safe to call twice."""
 
 
 class Source(Protocol):
@@ -78,7 +84,7 @@ class Source(Protocol):
         """Ranges that together hold every ``_id`` exactly once, in order.
 
         The order is that of ``cwarp_core.KeyRanges``; a collection that sorts its ids
-        in another one is a single range.
+        in another one is a single range, ``whole``.
         """
 
     def snapshot(
@@ -104,7 +110,8 @@ class Source(Protocol):
         One that is not found is left out, which does not prove that it was deleted.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End every connection. Safe to call twice."""
 
 
 @runtime_checkable
@@ -143,35 +150,47 @@ class Copier(Protocol):
     ) -> None:
         """Open the chunk's transaction. Rows go straight into the table.
 
+        Those of a resync do not: ``commit`` compares them with the table's. So a row
+        that is equal is left untouched.
         read_time: the chunk was read at it or later.  careful: as in ``Batch``.
-        From here to the end no structure change of the table passes. Raises
-        StructureChanged when the table's key is not that of ``table`` any more.
+        From here to the end no structure change of the table passes, or ``commit``
+        raises what ``begin`` would. Raises StructureChanged when the table's key is not
+        that of ``table`` any more.
         """
 
     def write(self, batch: EncodedBatch) -> Sequence[Reject]:
         """Send rows; keep the batch's rejects as dead letters of this transaction.
 
         Returns, when careful, those of its rows that were refused and are dead letters
-        too now. Raises RowsRefused otherwise, here or in ``commit``.
+        too now; of a resync ``commit`` tells them. Raises RowsRefused otherwise, here
+        or in ``commit``.
         """
 
     def commit(
-        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
-    ) -> Chunk | None:
+        self,
+        *,
+        read_until: ClusterTime = 0,
+        split_at: bytes | None = None,
+        gone: bool = False,
+    ) -> Committed:
         """Commit rows, dead letters, counters and ``done`` together.
 
+        In a resync, rows of the chunk's range that were not written are rows of no
+        document: they go, by the table's deletion strategy. With the last chunk, so do
+        the dead letters that no chunk has met again.
         read_until: no row is newer than it, or the read time.  split_at: the chunk
         ends before this ``_id`` element, and the rest of its range becomes a new
-        pending chunk, which is returned. Raises Fenced when the schema or the chunk
-        has another owner by now, RowsRefused and DestinationUnavailable (nothing was
-        kept; ``abort``, then claim again), OutcomeUnknown, DestinationError. After any
-        of them comes ``abort``.
+        pending chunk.  gone: there is no collection any more; its rows stay.
+        Raises Fenced when the schema or the chunk has another owner by now, RowsRefused
+        and DestinationUnavailable (nothing was kept; ``abort``, then claim again),
+        OutcomeUnknown, DestinationError. After any of them comes ``abort``.
         """
 
     def abort(self) -> None:
         """Roll back and hand the chunk back as ``pending``. Safe to call twice."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """``abort``, and end the connection. Safe to call twice."""
 
 
 class Applier(Protocol):
@@ -185,10 +204,12 @@ class Applier(Protocol):
         the stored marker decides. Raises Fenced, StructureChanged (encode for the
         newest structure and call again), RowsRefused (nothing was applied; call again,
         careful), DestinationUnavailable (nothing was applied; the same call may be
-        repeated), DestinationError.
+        repeated), DestinationError, also for a position that is older than the stored
+        one.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the connection. Safe to call twice."""
 
 
 class Destination(Protocol):
@@ -226,17 +247,23 @@ class Destination(Protocol):
         Raises Fenced, DestinationError.
         """
 
-    def tables(self) -> list[TableState]: ...
+    def tables(self) -> list[TableState]:
+        """Every table of the schema, in its newest version, its chunks in order."""
 
     def ensure(self, table: Table) -> None:
-        """Create the table and version 1 of its registry entry, in one transaction."""
+        """Create the table and version 1 of its registry entry, in one transaction.
+
+        Raises PreconditionError for a deletion strategy that the destination has not;
+        whatever takes rows of the table raises it too, where the settings changed.
+        """
 
     def evolve(self, table: Table, changes: Sequence[SchemaChange]) -> Table:
         """Apply the changes and store the next version, in one transaction.
 
         Raises LockTimeout when the table stays locked, StructureRefused when
         something outside forbids it; nothing has changed then. Once the key is
-        rewritten, dead letters of ids that it can hold now are rows again.
+        rewritten, dead letters of ids that it can hold now are rows again. The same
+        call again, after its answer was lost, changes nothing.
         """
 
     def leave(self, tables: Sequence[Table]) -> None:
@@ -252,9 +279,11 @@ class Destination(Protocol):
     def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
         """keep: its batches carry the rows' documents, as ``careful`` needs them."""
 
-    def copier(self) -> Copier: ...
+    def copier(self) -> Copier:
+        """One more connection that copies chunks, beside any others."""
 
-    def applier(self) -> Applier: ...
+    def applier(self) -> Applier:
+        """One more connection that applies batches, beside any others."""
 
     def failed(self, error: Exception, table: Table | None = None) -> None:
         """Keep why this run ends, or a table's copy, for whoever looks. Raises nothing.
@@ -263,4 +292,7 @@ class Destination(Protocol):
         """
 
     def close(self) -> None:
-        """Give up the ownership; a process that waits for it goes on at once."""
+        """Give up the ownership; a process that waits for it goes on at once.
+
+        Safe to call twice.
+        """

@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 import psycopg
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from psycopg import sql
 from pymongo.collection import Collection
 
 from .bsonwalk import Item, walk
 from .celltext import JSON_TYPES, NUMBERS, shows
 from .definition import Definition, Path, catalogue, registered
 from .jsontree import Members, Number, as_jsonb, finite, parse, text_tree, tree
-from .rows import Row, Rows
+from .rows import DELETED_AT, Row, Rows
 
 EXTRA = "_cwarp_extra"
 #: Columns of ours that no path feeds; what they hold is not the document's.
-OURS = frozenset({"_cwarp_synced_at", "_cwarp_source_ts", "is_deleted", "deleted_at"})
-
+OURS = frozenset({"_cwarp_synced_at", "_cwarp_source_ts"})
 #: Documents that are compared at a time.
 SOME = 2000
 
@@ -34,8 +34,9 @@ Pairs = list[tuple[str, Item]]
 
 class Difference(NamedTuple):
     """kind: "missing row", "extra row", "value" (column or ``_cwarp_extra`` entry does
-    not show the document's), "surplus" (the document has nothing there) or "column"
-    (the table's column has another type than the registry says).
+    not show the document's), "surplus" (the document has nothing there), "column"
+    (the table's column has another type than the registry says) or "mark" (a row that
+    is marked as deleted has no time of that, or another one has).
     """
 
     kind: str
@@ -54,9 +55,29 @@ def compare(
 ) -> list[Difference]:
     """Everything that differs between a collection and its table.
 
+    A row that is marked as deleted is no document's: it is not "extra", and a document
+    that has no other is "missing".
     columns_mapping: a definition shaped as the registry's, for tables that are not in
     it. The two sides must be at rest. Of a large collection only the keys are kept.
     """
+    with connection.transaction():
+        # Its columns are the same to the end, whatever somebody is about to do.
+        name = sql.Identifier(schema, table)
+        lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name)
+        try:
+            connection.execute(lock)
+        except psycopg.errors.InvalidSchemaName as error:
+            raise LookupError(f"there is no schema {schema}") from error
+        return _compared(collection, connection, schema, table, columns_mapping)
+
+
+def _compared(
+    collection: Collection[Any],
+    connection: psycopg.Connection[Any],
+    schema: str,
+    table: str,
+    columns_mapping: Mapping[str, Any] | None,
+) -> list[Difference]:
     if columns_mapping is None:
         definition = registered(connection, schema, table)
     else:
@@ -65,11 +86,15 @@ def compare(
     found = list(_columns(definition, key_column, types))
     if found:
         return found
-    rows = Rows(connection, schema, table, key_column, types)
+    rows = Rows(connection, schema, table, key_column, types, definition.deleted_column)
     judge = _Judge(definition)
     raw = collection.with_options(codec_options=CodecOptions(RawBSONDocument))
     matched: set[str] = set()
     with rows.reading():
+        for text, deleted, at in rows.marks():
+            key = _row_key(text, definition.key)
+            expected = f"{definition.deleted_column} {deleted}"
+            found.append(Difference("mark", key, DELETED_AT, expected, at))
         for some in _some_of(raw):
             documents = [(_key_of(pairs, definition.key), pairs) for pairs in some]
             there = {
@@ -95,14 +120,20 @@ def _columns(
     definition: Definition, key_column: str, types: Mapping[str, str]
 ) -> Iterator[Difference]:
     names = {"timestamp with time zone": "timestamptz", "text": "jsontext"}
-    known = {key_column, EXTRA, *OURS}
+    known = {key_column, *OURS}
     for field in definition.fields:
         known.add(field.name)
         actual = types.get(field.name)
         if field.type not in (actual, names.get(actual or "")):
             yield Difference("column", "", field.name, field.type, actual)
-    if types.get(EXTRA) != "jsonb":
-        yield Difference("column", "", EXTRA, "jsonb", types.get(EXTRA))
+    ours = {EXTRA: "jsonb"}
+    if definition.deleted_column:
+        ours[definition.deleted_column] = "boolean"
+        ours[DELETED_AT] = "timestamp with time zone"
+    for name, expected in ours.items():
+        known.add(name)
+        if types.get(name) != expected:
+            yield Difference("column", "", name, expected, types.get(name))
     for name in types.keys() - known:
         yield Difference("column", "", name, "", types[name])
 

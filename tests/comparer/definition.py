@@ -22,11 +22,14 @@ class Field(NamedTuple):
 
 
 class Definition(NamedTuple):
+    """deleted_column: "true" in the rows of documents that are gone; "" for none."""
+
     key: str
     fields: tuple[Field, ...]
     depth: int = 3
     json_mode: str = "plain"
     legacy_uuid: str = ""
+    deleted_column: str = ""
 
     @classmethod
     def parse(cls, stored: Mapping[str, Any]) -> Definition:
@@ -47,6 +50,7 @@ class Definition(NamedTuple):
             options.get("max_document_depth", 3),
             options.get("json_mode", "plain"),
             options.get("legacy_uuid", ""),
+            stored.get("deleted_column", ""),
         )
 
 

@@ -149,6 +149,18 @@ def test_reply_of_documents() -> None:
     assert Reply.of_documents([]).operation_time == 0
 
 
+def test_reply_of_documents_with_a_token() -> None:
+    """What a change stream of another kind than MongoDB's gives."""
+    token = document(("_data", string("8264")))
+    for documents in ([], [_nested(DOCUMENTS[0])]):
+        read = Reply.of_documents(documents, 7 << 32, token)
+        assert read.post_batch_resume_token == token
+        assert [read.document(at) for at in range(len(read))] == documents
+    assert Reply.of_documents([]).post_batch_resume_token is None
+    with pytest.raises(CorruptBSON):
+        Reply.of_documents([], 0, token[:-1])
+
+
 def test_corrupt_document_inside_is_found_by_its_reader() -> None:
     """One rotten document does not spoil the reply's others."""
     good = document(("_id", int32(1)))

@@ -162,20 +162,20 @@ def counter_faults(connection: psycopg.Connection[Any]) -> list[str]:
 def unaccounted(connection: psycopg.Connection[Any]) -> list[str]:
     """Tables whose documents and events did not all end somewhere.
 
-    ``rejected`` counts those of the copy too, which are documents of chunks without a
-    row, and no events.
+    ``rejected`` counts those of copies and resyncs too, which are documents that were
+    ``read`` and are no rows, and no events. The chunks are those of the last one.
     """
     rows = connection.execute(
         f"""
         SELECT t.table_name, t.events, t.applied, t.superseded, t.rejected,
-               c.documents, c.rows, t.copied
+               t.read, t.copied, c.documents, c.rows
         FROM {META}.table_state t, LATERAL (
             SELECT coalesce(sum(documents), 0) AS documents,
                    coalesce(sum(rows), 0) AS rows
             FROM {META}.snapshot_chunks c
             WHERE c.schema_name = t.schema_name AND c.table_name = t.table_name) c
-        WHERE t.events <> t.applied + t.superseded + t.rejected - c.documents + c.rows
-           OR t.copied <> c.rows OR c.rows > c.documents
+        WHERE t.events <> t.applied + t.superseded + t.rejected - t.read + t.copied
+           OR t.copied < c.rows OR t.read < c.documents OR c.rows > c.documents
            OR t.applied < t.deleted OR t.superseded < 0 OR t.rejected < 0
         """
     ).fetchall()

@@ -170,6 +170,12 @@ class Scene:
         with psycopg.connect(self.places.postgres) as connection:
             return connection.execute(query.encode()).fetchall()
 
+    def execute(self, *statements: str) -> None:
+        """As somebody does who has no business there."""
+        with psycopg.connect(self.places.postgres) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
     def has_table(self, name: str) -> bool:
         return self.rows(f"SELECT to_regclass('{SCHEMA}.{name}')") != [(None,)]
 

@@ -11,8 +11,9 @@ import pytest
 
 import totals
 from cartridge_warp.killpoint import POINTS
-from kit import Scene, wait_until
+from kit import META, SCHEMA, Scene, wait_until
 from syncing import Sync
+from writers import COLLECTIONS
 
 pytestmark = pytest.mark.faults
 
@@ -25,7 +26,7 @@ UNREACHED: dict[str, set[str]] = {
     # Chunks belong to the copy, which is over.
     "chunk_commit": {"stream"},
     # Only a signal drains, and a run with --once ends without one.
-    "sigterm_drain": {"copy", "stream"},
+    "sigterm_drain": {"copy", "stream", "resync"},
 }
 
 NTHS = (1, 2, 7)
@@ -36,6 +37,8 @@ QUICK = {
     ("commit_ok", 7, "stream"),
     ("merge_done", 1, "mixed"),
     ("commit_sent", 7, "mixed"),
+    ("resync_sweep", 1, "resync"),
+    ("chunk_commit", 7, "resync"),
 }
 
 
@@ -49,7 +52,7 @@ def matrix() -> list[Any]:
             marks=() if case in QUICK else slow,
         )
         for point in sorted(POINTS)
-        for mode in ("copy", "stream", "mixed")
+        for mode in ("copy", "stream", "mixed", "resync")
         for nth in NTHS
         for case in [(point, nth, mode)]
     ]
@@ -95,10 +98,36 @@ def in_mixed(scene: Scene, kill: str) -> Sync:
     return sync
 
 
+def in_resync(scene: Scene, kill: str) -> Sync:
+    """Rows were lost, changed and added; every table is resynced, beside a stream."""
+    fill(scene)
+    scene.once()
+    scene.execute(
+        # What is done to the rows here is not what the audit looks for.
+        "SET session_replication_role = replica",
+        *(
+            f"DELETE FROM {SCHEMA}.{name} WHERE hashtext(_id::text) % 3 = 0"
+            for name in COLLECTIONS
+        ),
+        f"UPDATE {SCHEMA}.items SET n = -1 WHERE n % 5 = 0",
+        f"INSERT INTO {SCHEMA}.orders (_id) SELECT 'e' || lpad(n::text, 23, '0')"
+        " FROM generate_series(1, 50) AS n",
+        f"INSERT INTO {SCHEMA}.notes (_id) SELECT -n FROM generate_series(1, 50) AS n",
+        f"INSERT INTO {META}.signals (schema_name, verb, table_name)"
+        f" SELECT schema_name, 'resync', table_name FROM {META}.table_state",
+    )
+    scene.writers.burst(150)
+    scene.plant_poison(7)
+    sync = scene.start(once=True, kill=kill)
+    sync.wait()
+    return sync
+
+
 MODES: dict[str, Callable[[Scene, str], Sync]] = {
     "copy": in_copy,
     "stream": in_stream,
     "mixed": in_mixed,
+    "resync": in_resync,
 }
 
 

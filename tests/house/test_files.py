@@ -12,6 +12,7 @@ KINDS = {".py", ".pyi", ".pyx", ".pxd", ".sql"}
 FILES = sorted(
     path for place in SOURCES for path in place.rglob("*") if path.suffix in KINDS
 )
+CONNECTORS = sorted((ROOT / "examples" / "connectors").glob("cwarp_*.py"))
 
 #: Words for which the glossary has another, and marks of unfinished work.
 BANNED = re.compile(
@@ -35,3 +36,9 @@ def test_one_word_per_thing_and_nothing_unfinished(path: Path) -> None:
         for match in BANNED.finditer(line)
     ]
     assert not found
+
+
+@pytest.mark.parametrize("path", CONNECTORS, ids=lambda p: p.name)
+def test_a_connector_can_be_written_in_an_hour(path: Path) -> None:
+    """Where an example needs more, the contract is at fault."""
+    assert len(path.read_text("utf-8").splitlines()) < 150

@@ -16,12 +16,13 @@ PACKAGE, CORE = SOURCES
 #: A third-party package and the places of ours that may name it.
 WINGS = {
     "pymongo": ("mongodb/", "embedded/", "demo/"),
-    "bson": ("mongodb/", "embedded/", "demo/"),
+    "bson": ("mongodb/", "embedded/", "demo/", "conformance/"),
     "psycopg": ("postgresql/", "metadata/", "embedded/", "demo/"),
     "prometheus_client": ("metrics.py", "health.py"),
     "click": ("cli/", "demo/"),
     "rich": ("cli/", "demo/"),
     "structlog": ("logs.py", "cli/"),
+    "pytest": ("conformance/source/", "conformance/destination/"),
 }
 
 #: What the core may import: C, and names for type declarations.
@@ -68,6 +69,22 @@ def test_core_pulls_in_nothing_of_ours_and_no_driver() -> None:
     loaded = set(done.stdout.split())
     assert "cwarp_core" in loaded
     assert not loaded & {"cartridge_warp", "pymongo", "bson", "psycopg", "msgspec"}
+
+
+def test_nothing_that_runs_needs_pytest() -> None:
+    """Not even the drain, which lives beside the suites."""
+    modules = sorted(
+        ".".join(("cartridge_warp", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for path in PACKAGE.rglob("*.py")
+        if not path.relative_to(PACKAGE).as_posix().startswith(WINGS["pytest"])
+        and path.stem != "__main__"
+    )
+    assert "cartridge_warp.conformance.drain" in modules
+    probe = (
+        "import importlib, sys; sys.modules['pytest'] = None; "
+        "[importlib.import_module(name) for name in sys.argv[1:]]"
+    )
+    subprocess.run([sys.executable, "-c", probe, *modules], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,17 @@ def test_dockerfile_copies_what_exists() -> None:
         r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE
     )
     assert set(sources) <= set(allowed)
+
+
+def test_the_code_of_a_page_is_code_that_runs() -> None:
+    """What the page on connectors shows stands in the examples, word for word."""
+    page = (ROOT / "docs" / "core-framework.md").read_text("utf-8")
+    blocks = re.findall(r"^```(?:python|toml)\n(.*?)^```", page, re.M | re.S)
+    sources = [
+        path.read_text("utf-8")
+        for path in (ROOT / "examples" / "connectors").iterdir()
+        if path.suffix in (".py", ".toml")
+    ]
+    assert len(blocks) > 4
+    for block in blocks:
+        assert any(block in source for source in sources), block

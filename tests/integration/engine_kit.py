@@ -14,13 +14,9 @@ from pymongo.database import Database
 
 from cartridge_warp import config, embedded
 from cartridge_warp.engine import runner
-from cartridge_warp.engine.progress import (
-    Counts,
-    Progress,
-    SchemaView,
-    TableView,
-)
+from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import Counts, SchemaView, TableView
 from tests.comparer import Difference, compare
 
 SCHEMA = "shop"
@@ -60,22 +56,29 @@ class Shop:
         self.db = database
         self.source_uri = embedded.with_database(mongo_uri, database.name)
         self.postgres_uri = postgres_uri
+        #: More settings of the source.
+        self.source: dict[str, object] = {}
 
     def settings(self, **schema: object) -> config.Settings:
         """``schema``: settings of the one schema, besides its name."""
         settings: Mapping[str, object] = {
             "mode": "single",
             "source.connection_string": self.source_uri,
+            **{f"source.{name}": value for name, value in self.source.items()},
             "destination.connection_string": self.postgres_uri,
             "schemas": [{"name": SCHEMA, "database": self.db.name, **schema}],
         }
         return config.load(None, settings, {})
 
-    def once(self, **schema: object) -> SchemaView:
+    def once(self, *, full_resync: bool = False, **schema: object) -> SchemaView:
         """Copy, catch up, end."""
         progress = Progress()
         code = runner.run(
-            self.settings(**schema), once=True, progress=progress, stop=StopSignal()
+            self.settings(**schema),
+            once=True,
+            progress=progress,
+            stop=StopSignal(),
+            full_resync=full_resync,
         )
         assert code == 0
         (view,) = progress.snapshot().schemas
@@ -106,11 +109,11 @@ class Shop:
                 lambda: (
                     bool(errors)
                     or any(
-                        each.phase == "streaming"
+                        each.phase in ("streaming", "reading", "waiting")
                         for each in run.progress.snapshot().schemas
                     )
                 ),
-                "the stream starts",
+                "the stream, or batch mode, starts",
             )
             yield run
         finally:
@@ -143,6 +146,10 @@ class Shop:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.postgres_uri) as connection:
             return connection.execute(query).fetchall()  # type: ignore[call-overload]
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.postgres_uri) as connection:
+            connection.execute(statement.encode())
 
     def columns(self, table: str) -> set[str]:
         """The columns that documents feed."""

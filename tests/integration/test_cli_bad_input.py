@@ -67,11 +67,38 @@ def lone_mongod(directory: Path, *arguments: str) -> Iterator[int]:
 # --- what is wrong before any server is asked ---------------------------------------
 
 
+@pytest.mark.parametrize("verb", [["config", "validate"], ["sync", "--config"]])
+def test_a_connector_that_is_not_installed(tmp_path: Path, verb: list[str]) -> None:
+    file = tmp_path / "warp.yaml"
+    file.write_text(
+        "source: {connection_string: 'mongodb://127.0.0.1:1/shop', database: shop}\n"
+        "destination:\n  type: postgres\n  connection_string: postgresql://127.0.0.1:1/x"
+    )
+    assert_refused(
+        cwarp(*verb, str(file)),
+        2,
+        f"{file}:3 destination.type: no connector is called postgres",
+        "did you mean postgresql?",
+        "installed: ",
+    )
+
+
+@pytest.mark.parametrize("verb", [["status"], ["resync", "orders"]])
+def test_the_metadata_of_another_destination(tmp_path: Path, verb: list[str]) -> None:
+    file = tmp_path / "warp.yaml"
+    file.write_text(
+        "source: {connection_string: 'mongodb://127.0.0.1:1/shop', database: shop}\n"
+        "destination: {type: drain, connection_string: 'drain:///nowhere'}"
+    )
+    words = f"{file}:2 destination.type: cwarp {verb[0]} works on PostgreSQL"
+    assert_refused(cwarp(*verb, "--config", str(file)), 2, words, "is drain")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["sync", "--tabels", "a"], ["--tabels", "did you mean '--tables'"]),
-        (["snyc"], ["snyc", "did you mean 'sync'"]),
+        (["snyc"], ["snyc", "'sync'"]),
         (["sync", "mongodb://h/d"], ["SRC and DST belong together"]),
         (
             ["sync", f"mysql://u:{PASSWORD}@h/d", "postgresql://h/d"],

@@ -49,8 +49,9 @@ def uri(postgres_uri: str) -> str:
             VALUES ('shop', 'orders', 1, '{{"collection": "Orders"}}', '', '{{}}', '',
                 'SAFE', 'applied');
             INSERT INTO {META}.snapshot_chunks
-                (schema_name, table_name, state, documents)
-            VALUES ('shop', 'orders', 'done', 1000), ('shop', 'orders', 'pending', 0);
+                (schema_name, table_name, state, documents, rows)
+            VALUES ('shop', 'orders', 'done', 1000, 1000),
+                ('shop', 'orders', 'pending', 0, 0);
             INSERT INTO {META}.dead_letter_queue
                 (schema_name, table_name, collection, reason, raw, fingerprint)
             VALUES ('shop', 'orders', 'Orders', 'corrupt', 'canary-id', 'f');

@@ -13,7 +13,7 @@ from bson import Decimal128, Int64, ObjectId
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.database import Database
 
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import MisfitError, PreconditionError
 from engine_kit import SCHEMA, Shop, table_of, wait_until
 
@@ -188,21 +188,6 @@ def test_a_renamed_collection_is_copied_under_its_new_name(shop: Shop) -> None:
     assert kept == 20
 
 
-def test_a_dropped_collection_keeps_its_rows_and_is_named(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
-    shop.db["orders"].insert_many([order(n) for n in range(20)])
-    shop.db["other"].insert_one({"_id": 1})
-    with caplog.at_level(logging.WARNING), shop.running():
-        shop.db["orders"].drop()
-        shop.db["other"].insert_one({"_id": 2})
-        shop.becomes_equal("other")
-    ((kept,),) = shop.rows(f"SELECT count(*) FROM {SCHEMA}.orders")
-    assert kept == 20
-    (warning,) = [each for each in caplog.records if "dropped" in each.message]
-    assert warning.namespace == f"{shop.db.name}.orders"  # type: ignore[attr-defined]
-
-
 def test_a_stream_outlives_the_drop_of_its_database(shop: Shop) -> None:
     shop.db["orders"].insert_one(order(1))
     with shop.running():
@@ -299,7 +284,7 @@ def test_a_view_is_left_out_with_its_reason(shop: Shop) -> None:
 def test_a_view_asked_for_by_name_is_refused(shop: Shop) -> None:
     shop.db["orders"].insert_one(order(1))
     shop.db.create_collection("cheap", viewOn="orders", pipeline=[])
-    with pytest.raises(PreconditionError, match="cheap cannot be synced"):
+    with pytest.raises(PreconditionError, match="cheap cannot be streamed"):
         shop.once(table_whitelist=["cheap"])
 
 

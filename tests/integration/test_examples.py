@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pymongo
 import pytest
+from bson import ObjectId
 
 from cartridge_warp import config
 from cartridge_warp.config import SchemaSettings, Settings
 from tests.command import count, cwarp
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-FILES = ("single-schema.yaml", "multi-schema.yaml")
+FILES = ("single-schema.yaml", "multi-schema.yaml", "batch.yaml")
 _DOCUMENTS = 30
+_NOW = datetime.now(UTC)
 
 
 @pytest.fixture(params=FILES)
@@ -59,7 +62,10 @@ def collections(
         made[schema.name] = sorted(_named(schema) | {"customers", "tmp_day"})
         for name in made[schema.name]:
             mongo_client[schema.database][name].insert_many(
-                [{"_id": n, "name": f"{name} {n}"} for n in range(_DOCUMENTS)]
+                [
+                    {"_id": ObjectId(), "name": f"{name} {n}", "updated_at": _NOW}
+                    for n in range(_DOCUMENTS)
+                ]
             )
     yield made
     for schema in settings.schemas:
@@ -98,7 +104,7 @@ def test_an_example_copies_what_it_selects_and_nothing_else(
 def test_multi_schema_has_more_than_one_and_single_schema_one(
     example: Path, settings: Settings
 ) -> None:
-    assert settings.mode == example.name.partition("-")[0]
+    assert settings.mode == ("multi" if "multi" in example.name else "single")
     assert (len(settings.schemas) > 1) == (settings.mode == "multi")
 
 

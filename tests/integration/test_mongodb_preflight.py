@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pymongo
 import pytest
 from pymongo.database import Database
 
-from cartridge_warp import embedded
 from cartridge_warp.errors import ConfigError, PreconditionError
 from mongodb_kit import Client, failing, make, reading
 
@@ -28,26 +22,6 @@ def refused(uri: str, database: str = "shop") -> PreconditionError:
     source.close()
     assert raised.value.hint
     return raised.value
-
-
-@pytest.fixture(scope="module")
-def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A mongod without a replica set."""
-    home: Path = tmp_path_factory.mktemp("standalone")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(embedded.find_mongod()), "--dbpath", str(home), "--port", str(port)]
-    command += ["--bind_ip", "127.0.0.1", "--logpath", str(home / "log")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    uri = f"mongodb://127.0.0.1:{port}/"
-    try:
-        with pymongo.MongoClient[dict[str, Any]](uri) as client:
-            client["shop"].c.insert_one({})
-        yield uri
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_a_replica_set_is_known_by_its_own_id(
@@ -78,10 +52,12 @@ def test_without_the_right_to_its_id_by_its_hosts(
     assert len(digest) == 24
 
 
-def test_a_standalone_is_refused(standalone: str) -> None:
-    error = refused(standalone)
+def test_a_standalone_is_refused(standalone_db: Mongo, standalone_uri: str) -> None:
+    standalone_db.c.insert_one({})
+    error = refused(standalone_uri, standalone_db.name)
     assert "standalone" in str(error)
     assert "rs.initiate()" in error.hint
+    assert "batch mode" in error.hint
 
 
 def test_nobody_there_is_said_within_the_timeout() -> None:

@@ -211,7 +211,7 @@ def test_a_backend_that_dies_applies_nothing(
 
     batch = Batch(position(2), (upserts(*(order(f"{n:03}", n) for n in range(rows))),))
     with opened(postgres_uri, TABLE) as destination:
-        for module in ("applier", "staging", "upsert"):
+        for module in ("applier", "sessions", "staging", "upsert"):
             monkeypatch.setattr(f"cartridge_warp.postgresql.{module}.reached", reached)
         applier = destination.applier()
         with pytest.raises(DestinationUnavailable):

@@ -127,12 +127,12 @@ def test_a_chunk_can_end_early_and_the_rest_follows_it(
     first = claimed(copier)
     copier.begin(first, TABLE, READ)
     copier.write(encoded([order("a", 1)]))
-    rest = copier.commit(split_at=b"f")
+    rest = copier.commit(split_at=b"f").rest
     assert rest is not None
     assert (rest.range, rest.state) == (ChunkRange(b"f", b"m"), "pending")
     assert claimed(copier).chunk_id == rest.chunk_id
     copier.begin(rest, TABLE, READ + 1)
-    last = copier.commit(split_at=b"h")
+    last = copier.commit(split_at=b"h").rest
     assert last is not None
     [state] = destination.tables()
     assert [(each.range, each.state, each.read_time) for each in state.chunks] == [
@@ -143,7 +143,7 @@ def test_a_chunk_can_end_early_and_the_rest_follows_it(
     ]
     assert not state.complete
     copier.begin(claimed(copier), TABLE, READ)
-    assert copier.commit() is None
+    assert copier.commit().rest is None
     assert claimed(copier).range == HALVES[1]
     copier.close()
 
@@ -324,10 +324,10 @@ def test_a_new_owner_finds_claimed_chunks_pending(postgres_uri: str) -> None:
         first.plan(TABLE, HALVES)
         copier = first.copier()
         claimed(copier)
-        copier.close()
         assert fetch(postgres_uri, CHUNKS)[0][2] == "copying"
     with opened(postgres_uri):
         assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+        copier.close()
 
 
 def test_a_chunk_that_another_has_by_now_is_not_committed(
@@ -373,3 +373,15 @@ def test_either_lock_keeps_a_former_owners_chunk_out(
             # What the two are there to prevent: a row of a chunk that is not done.
             assert len(orders(postgres_uri)) == (len(left_out) == 2)
             assert fetch(postgres_uri, CHUNKS)[0][2] == "pending"
+
+
+def test_a_claim_that_nothing_came_of_is_handed_back(
+    postgres_uri: str, destination: PostgresDestination
+) -> None:
+    copier = destination.copier()
+    claimed(copier)
+    copier.abort()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2
+    claimed(copier)
+    copier.close()
+    assert [chunk[2] for chunk in fetch(postgres_uri, CHUNKS)] == ["pending"] * 2

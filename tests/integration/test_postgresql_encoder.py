@@ -18,7 +18,7 @@ from cartridge_warp.model import (
     TableChanges,
     TableOptions,
 )
-from cartridge_warp.postgresql.rowplan import plan_of
+from cartridge_warp.rows import plan_of
 from cwarp_core import EncodedBatch, key_text
 from postgresql_kit import READ, apply, fetch, make, opened, position
 

@@ -70,13 +70,26 @@ def test_an_older_layout_becomes_what_a_new_one_is(postgres_uri: str) -> None:
     with opened(postgres_uri, TABLE):
         brought_up = shape(postgres_uri)
     assert fetch(postgres_uri, f"SELECT version FROM {META}.layout ORDER BY 1") == [
-        (1,),
-        (2,),
+        (version,) for version in range(1, layout.VERSION + 1)
     ]
     fetch(postgres_uri, f"DROP SCHEMA {META} CASCADE; DROP SCHEMA shop CASCADE")
     with opened(postgres_uri, TABLE):
         assert shape(postgres_uri) == brought_up
-    assert fetch(postgres_uri, f"SELECT version FROM {META}.layout") == [(2,)]
+    assert fetch(postgres_uri, f"SELECT version FROM {META}.layout") == [
+        (layout.VERSION,)
+    ]
+
+
+def test_whoever_asks_for_the_tables_brings_an_older_layout_up(
+    postgres_uri: str,
+) -> None:
+    """``--tables`` does, before the schema is opened."""
+    make_layout_1(postgres_uri)
+    destination = make(postgres_uri)
+    assert destination.tables() == []
+    destination.close()
+    query = f"SELECT max(version) FROM {META}.layout"
+    assert fetch(postgres_uri, query) == [(layout.VERSION,)]
 
 
 def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:
@@ -135,12 +148,13 @@ def test_what_an_older_layout_holds_goes_on(postgres_uri: str) -> None:
 def test_a_newer_layout_is_refused(postgres_uri: str) -> None:
     with opened(postgres_uri):
         pass
-    fetch(postgres_uri, f"INSERT INTO {META}.layout (version) VALUES (3)")
+    newer = layout.VERSION + 1
+    fetch(postgres_uri, f"INSERT INTO {META}.layout (version) VALUES ({newer})")
     destination = make(postgres_uri)
-    with pytest.raises(PreconditionError, match="layout 3") as caught:
+    with pytest.raises(PreconditionError, match=f"layout {newer}") as caught:
         destination.validate()
     assert "upgrade" in caught.value.hint
-    with pytest.raises(PreconditionError, match="layout 3"):
+    with pytest.raises(PreconditionError, match=f"layout {newer}"):
         destination.open(IDENTITY)
     destination.close()
     assert marker(postgres_uri)[0] == 1

@@ -11,8 +11,9 @@ from pymongo.database import Database
 
 from cartridge_warp import config
 from cartridge_warp.engine import runner
-from cartridge_warp.engine.progress import Phase, Progress
+from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import DestinationError, PreconditionError, SourceError
 from engine_kit import SCHEMA, Running, Shop, wait_until
 
@@ -141,7 +142,8 @@ def test_what_ends_a_copy_is_in_the_error_log(shop: Shop) -> None:
         )
     with pytest.raises(DestinationError, match="42809"):
         shop.once()
-    ((table, kind, message),) = errors(shop)
+    # Every worker that had the chunk, one after the other, may have met it.
+    ((table, kind, message),) = set(errors(shop))
     assert (table, kind) == ("orders", "DestinationError")
     assert "WrongObjectType (42809)" in message
     runs = "SELECT status FROM cartridge_warp_metadata.sync_runs ORDER BY run_id"

@@ -26,6 +26,10 @@ class SimulatedApplier:
         self.process = self._destination = destination
         self._doubt: tuple[Batch, Refused | None] | None = None
 
+    def prepare(self, batch: Batch) -> None:
+        """Whatever it does may take time."""
+        self._destination.gate.touch("applier.prepare")
+
     def commit(self, batch: Batch) -> Mapping[str, Sequence[Reject]]:
         there = self._destination
         there.transaction("applier.commit")
@@ -88,18 +92,23 @@ class SimulatedApplier:
         there = self._destination
         store = there.store
         for changes, (stored, rows, rejects) in zip(batch.tables, work, strict=True):
-            for text in changes.deletes:
-                store.delete(stored, text)
+            strategy = there.strategy(stored.table)
+            if changes.table.options.deletion_strategy != strategy:
+                raise Broken(f"{changes.table.name} is not set to {strategy} deletes")
+            for text, time in zip(changes.deletes, changes.delete_times, strict=True):
+                store.check_deleted(stored.table, text, time)
+                store.delete(stored, text, strategy)
             for canonical in changes.unheld:
                 stored.resolve(canonical)
             for text, row in rows:
                 store.upsert(stored, text, row, "stream")
             for text in changes.stale:
-                store.delete(stored, text)
+                store.delete(stored, text, strategy)
             stored.reject(rejects)
             stored.counters.events += changes.events
             store.counted += changes.events
-        store.move(batch.lanes, batch.position, there.lane_of(len(store.markers)))
+        lane_of = there.lane_of(len(store.markers))
+        store.move(batch.lanes, batch.position, lane_of, there.selects)
         there.moved(batch.lanes)
         store.commits += 1
         there.gate.scheduler.note(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from cartridge_warp.errors import Fenced, OutcomeUnknown, RowsRefused
-from cartridge_warp.model import Chunk, ChunkRange, ClusterTime, Table
-from cwarp_core import EncodedBatch, Reject, compare_keys
+from cartridge_warp.model import Chunk, ChunkRange, ClusterTime, Committed, Table
+from cwarp_core import EncodedBatch, Reject, compare_keys, key_text
 
 from .store import StoredChunk, StoredTable
 from .tablerows import Broken, Row, sifted
@@ -33,6 +34,7 @@ class SimulatedCopier:
     def _clear(self) -> None:
         self._rows: list[tuple[str, Row]] = []
         self._rejects: list[Reject] = []
+        self._refused: list[Reject] = []
         self._table: Table | None = None
         self._careful = False
         self._documents = 0
@@ -85,14 +87,22 @@ class SimulatedCopier:
         if refused and not self._careful:
             raise RowsRefused("a row is refused")
         self._rows += rows
-        self._rejects += [*batch.rejects, *refused]
+        self._rejects += batch.rejects
         self._documents += batch.documents
         there.gate.after("copier.write")
+        if self._claimed is not None and self._claimed.resync:
+            self._refused += refused
+            return ()
+        self._rejects += refused
         return refused
 
     def commit(
-        self, *, read_until: ClusterTime, split_at: bytes | None = None
-    ) -> Chunk | None:
+        self,
+        *,
+        read_until: ClusterTime,
+        split_at: bytes | None = None,
+        gone: bool = False,
+    ) -> Committed:
         there, chunk = self._destination, self._claimed
         there.gate.before("copier.commit")
         if chunk is None or self._table is None:
@@ -107,28 +117,39 @@ class SimulatedCopier:
             if there.gate.chance(0.3):
                 raise OutcomeUnknown("the chunk cannot be read")
             raise there.unreachable("copier.commit")
-        rest = self._committed(chunk, read_until, split_at)
+        committed = self._committed(chunk, read_until, split_at, gone=gone)
         if lost and there.gate.chance(0.3):
             raise OutcomeUnknown("the chunk cannot be read")
         there.gate.touch("copier.commit ends")
-        return None if rest is None else _public(rest)
+        return committed
 
     def _committed(
-        self, chunk: StoredChunk, read_until: ClusterTime, split_at: bytes | None
-    ) -> StoredChunk | None:
+        self,
+        chunk: StoredChunk,
+        read_until: ClusterTime,
+        split_at: bytes | None,
+        *,
+        gone: bool,
+    ) -> Committed:
         there, stored = self._destination, self._stored
         assert stored is not None
         rest: StoredChunk | None = None
         if split_at is not None:
-            there.store.chunk_ids += 1
-            number = there.store.chunk_ids
-            rest = StoredChunk(number, ChunkRange(split_at, chunk.range.upper))
+            number = next(there.store.numbers())
+            rest = StoredChunk(
+                number, ChunkRange(split_at, chunk.range.upper), resync=chunk.resync
+            )
             stored.chunks[number] = rest
             chunk.range = ChunkRange(chunk.range.lower, split_at)
+        removed = written = 0
+        if chunk.resync and not gone:
+            removed = self._remove(stored, chunk.range)
         for text, row in self._rows:
             _check_within(row.key, chunk.range)
-            there.store.upsert(stored, text, row, "copy")
-        stored.reject(self._rejects)
+            written += stored.rows.get(text) != row
+            how = "resync" if chunk.resync else "copy"
+            there.store.upsert(stored, text, row, how)
+        stored.reject([*self._rejects, *self._refused])
         for reject in self._rejects:
             _check_within(document_key(reject.document), chunk.range)
         chunk.state, chunk.claim = "done", None
@@ -136,18 +157,39 @@ class SimulatedCopier:
         chunk.read_time, chunk.read_until = self._read_time, read_until
         stored.counters.copied += self._documents
         there.store.commits += 1
+        if chunk.resync and all(
+            each.state == "done" for each in stored.chunks.values()
+        ):
+            for canonical in list(stored.unseen):
+                stored.resolve(canonical)
         there.gate.scheduler.note(
-            f"COMMIT chunk {chunk.chunk_id} of {stored.table.name}: {len(self._rows)}"
+            f"COMMIT chunk {chunk.chunk_id} of {stored.table.name}: {len(self._rows)},"
+            f" -{removed}"
         )
+        public = None if rest is None else _public(rest)
+        outcome = Committed(public, tuple(self._refused), written, removed)
         self._claimed = self._claim = None
         self._release()
-        return rest
+        return outcome
+
+    def _remove(self, stored: StoredTable, within: ChunkRange) -> int:
+        """The rows of the range, as PostgreSQL sorts them, that were not written."""
+        there, key = self._destination, stored.table.key
+        if there.store.world.gone_since(stored.table.collection, self._read_time):
+            raise Broken("the rows of a collection that is gone are removed")
+        written = {text for text, _ in self._rows}
+        inside = _inside(within, key)
+        surplus = [text for text in stored.rows if text not in written and inside(text)]
+        for text in surplus:
+            there.store.delete(stored, text, there.strategy(stored.table))
+        return len(surplus)
 
     def _check_owner(self) -> None:
         self._destination.check_owner()
 
     def _check_claim(self, chunk: StoredChunk) -> None:
-        if chunk.claim != self._claim or chunk.state != "copying":
+        known = self._stored is not None and self._stored.chunks.get(chunk.chunk_id)
+        if known is not chunk or chunk.claim != self._claim or chunk.state != "copying":
             raise Fenced("the chunk has another owner")
 
     def _check_cut(self) -> None:
@@ -190,7 +232,29 @@ def _is_pending(chunk: StoredChunk) -> bool:
 
 
 def _public(chunk: StoredChunk) -> Chunk:
-    return Chunk(chunk.chunk_id, chunk.range, chunk.state)
+    return Chunk(chunk.chunk_id, chunk.range, chunk.state, resync=chunk.resync)
+
+
+def _inside(within: ChunkRange, encoding: str) -> Callable[[str], bool]:
+    """Is a key's text in a range, in the order that a column of this key has?"""
+    lower, upper = (
+        None if each is None else _sortable(key_text(each, encoding), encoding)
+        for each in (within.lower, within.upper)
+    )
+
+    def inside(text: str) -> bool:
+        value = _sortable(text, encoding)
+        if encoding == "numeric" and text == "NaN":
+            return within.lower is None
+        return (lower is None or value >= lower) and (upper is None or value < upper)
+
+    return inside
+
+
+def _sortable(text: str, encoding: str) -> Any:
+    if encoding in ("bigint", "numeric") and text != "NaN":
+        return Decimal(text)
+    return text.encode()
 
 
 def _check_within(key: bytes, within: ChunkRange) -> None:

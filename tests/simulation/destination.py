@@ -19,20 +19,21 @@ from cartridge_warp.errors import (
 from cartridge_warp.model import (
     Chunk,
     ChunkRange,
+    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
     Table,
     TableState,
 )
-from cartridge_warp.schema.evolve import apply
-from cwarp_core import BatchEncoder, key_encoding
+from cartridge_warp.schema.evolve import apply, same_structure
+from cwarp_core import BatchEncoder, KeyKindError, key_encoding, key_text
 
 from .apply import SimulatedApplier
 from .chunkcopy import SimulatedCopier
 from .gate import Gate
-from .source import parsed
-from .store import Holder, LaneOf, Marker, Store, StoredChunk, StoredTable
+from .source import order_of, parsed
+from .store import Holder, LaneOf, Marker, Store, StoredTable
 from .tablerows import Broken, encoder_of
 
 T = TypeVar("T")
@@ -145,7 +146,16 @@ class SimulatedDestination:
         if self.history != self.store.history:
             raise Fenced("a standby was promoted")
 
+    def selects(self, collection: str) -> bool:
+        """Do its settings follow a collection?"""
+        return self._settings.selects(collection)
+
+    def strategy(self, table: Table) -> str:
+        """What its settings say of a table's deletes."""
+        return self._settings.table(table.collection).options.deletion_strategy
+
     def check_owner(self) -> None:
+        self.check_history()
         if self.epoch != self.store.epoch:
             raise Fenced("another process owns the schema")
 
@@ -166,7 +176,14 @@ class SimulatedDestination:
         self.transaction("tables")
         return [
             TableState(
-                stored.table, stored.planned, _chunks(stored), len(stored.letters)
+                stored.table,
+                stored.planned,
+                _chunks(stored),
+                len(stored.letters),
+                left=stored.left,
+                asked=stored.asked,
+                gone=stored.gone,
+                origin=stored.origin,
             )
             for stored in self.store.tables.values()
         ]
@@ -187,16 +204,17 @@ class SimulatedDestination:
             self.check_owner()
             stored = self.stored(table)
             after = apply(table, list(changes))
-            if stored.table == after:
+            if same_structure(stored.table, after):
                 return after
-            if stored.table != table:
+            if not same_structure(stored.table, table):
                 raise DestinationError(f"{table.name} is not at {table.version}")
             if after.key != table.key and self._refuses and self.gate.chance(1.0):
                 raise StructureRefused("a view depends on the key")
             self._lock(stored)
             try:
                 self.check_owner()
-                return stored.evolve(list(changes))
+                stored.evolve(after)
+                return after
             finally:
                 stored.altering = None
                 self.gate.scheduler.wake(stored)
@@ -213,14 +231,96 @@ class SimulatedDestination:
             self.check_owner()
             stored = self.stored(table)
             if not stored.planned:
-                stored.planned = True
-                for each in ranges:
-                    self.store.chunk_ids += 1
-                    number = self.store.chunk_ids
-                    stored.chunks[number] = StoredChunk(number, each)
+                stored.plan(ranges, self.store.numbers())
             return list(_chunks(stored))
 
         return self._alone("plan", planned)
+
+    def leave(self, tables: Sequence[Table]) -> None:
+        self.transaction("leave")
+        self.check_owner()
+        for table in tables:
+            self.stored(table).left = True
+        self.gate.after("leave")
+
+    # --- resyncs ----------------------------------------------------------------
+
+    def ordered(self, table: Table) -> bool:
+        self.gate.touch("ordered")
+        return table.key != "canonical"
+
+    def divides(self, table: Table, key: bytes) -> bool:
+        self.gate.touch("divides")
+        try:
+            text = key_text(key, table.key)
+        except KeyKindError:
+            return False
+        return table.key != "canonical" and (table.key, text) != ("numeric", "NaN")
+
+    def asked(self) -> list[str]:
+        self.transaction("asked")
+        return [name for name, stored in self.store.tables.items() if stored.asked]
+
+    def restart(self, position: Position, lanes: int) -> None:
+        self.transaction("restart")
+        self.check_owner()
+        store = self.store
+        for stored in store.tables.values():
+            stored.asked = True
+        seq = max((marker.seq for marker in store.markers), default=0) + 1
+        if any(
+            order_of(each.position.token) > order_of(position.token)
+            for each in store.markers
+        ):
+            raise Broken("I4: a restart goes back")
+        store.counted = 0
+        store.markers = [Marker(seq, position) for _ in range(lanes)]
+        self._seqs = [seq] * lanes
+        self.gate.after("restart")
+
+    def replan(
+        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
+    ) -> list[Chunk]:
+        def replanned() -> list[Chunk]:
+            self.check_owner()
+            stored = self.stored(table)
+            stored.plan(ranges, self.store.numbers(), resync=True)
+            stored.unseen = set(stored.letters)
+            stored.left = stored.asked = stored.gone = False
+            stored.origin = origin
+            return list(_chunks(stored))
+
+        return self._alone("replan", replanned)
+
+    def retire(self, table: Table, policy: str, origin: Origin) -> None:
+        def retired() -> None:
+            self.check_owner()
+            stored = self.store.tables.get(table.name)
+            if stored is None:
+                return
+            if policy != "keep":
+                self._lock(stored)
+                try:
+                    self.check_owner()
+                    stored.empty()
+                finally:
+                    stored.altering = None
+                    self.gate.scheduler.wake(stored)
+            stored.plan((), self.store.numbers())
+            stored.left = stored.asked = False
+            stored.gone = policy == "keep"
+            stored.origin = origin
+            if policy == "drop":
+                self.store.tables.pop(table.name, None)
+
+        self._alone(f"retire: {policy}", retired)
+
+    def know(self, table: Table, origin: Origin) -> None:
+        def known() -> None:
+            self.check_owner()
+            self.stored(table).origin = origin
+
+        self._alone("know", known)
 
     def pending_letters(self) -> dict[str, int]:
         self.gate.before("pending_letters")
@@ -308,6 +408,7 @@ def _chunks(stored: StoredTable) -> tuple[Chunk, ...]:
             each.documents,
             each.read_time,
             each.read_until,
+            each.resync,
         )
         for each in stored.chunks.values()
     )

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import bson
 
 from cartridge_warp.engine.progress import Progress
 from cwarp_core import key_text
 
+from .source import PASSING
 from .store import Store, StoredTable
 from .tablerows import POISON, Broken, Row, encoder_of, rows_of
 from .workload import HIDDEN
-from .world import Incarnation, World, version_of
+from .world import World, version_of
 
 
-def differences(world: World, store: Store, *, strict: bool) -> list[str]:
+def differences(
+    world: World,
+    store: Store,
+    *,
+    strict: bool,
+    without: Collection[str] = (),
+    on_drop: str = "keep",
+) -> list[str]:
     """I1, I2 and I3: what is not as it has to be.
 
-    strict: no document is a dead letter any more because of its key.
+    strict: no document is a dead letter any more because of its key.  without: these
+    collections, which nobody follows for now.
     """
     found = []
     for name in sorted(world.names):
         documents = _documents(world, name)
         stored = store.of_collection(name)
-        if name == HIDDEN:
+        if name in without:
+            continue
+        if name == HIDDEN or name.startswith(PASSING):
             if stored is not None:
                 found.append(f"{name} has a table")
             continue
@@ -30,7 +43,7 @@ def differences(world: World, store: Store, *, strict: bool) -> list[str]:
             if documents:
                 found.append(f"I1: {name} has {len(documents)} documents and no table")
             continue
-        found += _compare(world, name, documents, stored, strict=strict)
+        found += _compare(world, name, documents, stored, on_drop, strict=strict)
     return found
 
 
@@ -49,6 +62,7 @@ def _compare(
     name: str,
     documents: dict[str, bytes],
     stored: StoredTable,
+    on_drop: str,
     *,
     strict: bool,
 ) -> list[str]:
@@ -62,11 +76,11 @@ def _compare(
         if fault:
             found.append(f"{name} {canonical}: {fault}")
     for canonical in rows.keys() - documents.keys():
-        if not _was_left(world, name, canonical):
+        if not _is_kept(world, name, canonical, on_drop):
             row = rows[canonical]
             found.append(f"I2: {name} {canonical}: extra row, state {row.version}")
     for canonical in stored.letters.keys() - documents.keys():
-        if not _was_left(world, name, canonical):
+        if not _is_kept(world, name, canonical, on_drop):
             found.append(f"I3: {name} {canonical}: a dead letter of no document")
     if stored.planned and any(each.state != "done" for each in stored.chunks.values()):
         found.append(f"{name}: its copy is not complete")
@@ -118,16 +132,20 @@ def _rejected(stored: StoredTable, document: bytes) -> bool:
     return any(_encoded(stored, document, each) is None for each in stored.versions)
 
 
-def _was_left(world: World, name: str, canonical: str) -> bool:
-    """Did the document live when its collection gave up this name?"""
-    incarnations: dict[int, Incarnation] = {
-        id(each): each for _, each in world.names[name] if each is not None
-    }
-    return any(
-        former == name and each.at(canonical, time - 1) is not None
-        for each in incarnations.values()
-        for former, time in each.left
-    )
+def _is_kept(world: World, name: str, canonical: str, on_drop: str) -> bool:
+    """May there be something of a document that is not there?
+
+    Where nothing has the name any more, and what had it last was renamed, or dropped
+    with the policy that keeps rows. A resync that it ended has not seen all of it, so
+    the row may be of any document that ever was there.
+    """
+    if world.collection(name, world.newest) is not None:
+        return False
+    incarnations = [each for _, each in world.names[name] if each is not None]
+    ended = [ends for former, _, ends in incarnations[-1].left if former == name][-1]
+    if ended and on_drop != "keep":
+        return False
+    return any(canonical in each.versions for each in incarnations)
 
 
 def check_counts(progress: Progress) -> None:

@@ -15,12 +15,14 @@ from msgspec import Struct
 from cartridge_warp.engine import part
 from cartridge_warp.engine.batcher import Batcher
 from cartridge_warp.engine.chunks import ChunkMap, ChunkState
-from cartridge_warp.engine.copy import Copy, _Worker
+from cartridge_warp.engine.copy import Copy
+from cartridge_warp.engine.copyworker import CopyWorker
 from cartridge_warp.engine.feed import Feed
 from cartridge_warp.engine.lanes import Lanes, _Lane
 from cartridge_warp.engine.part import Slice
 from cartridge_warp.engine.shape import Shape
 from cartridge_warp.engine.stream import Stream
+from cartridge_warp.engine.tables import Tables
 from cartridge_warp.model import Chunk
 from cwarp_core import ChangeEvent
 
@@ -59,7 +61,7 @@ PROMOTED: dict[str, Any] = {
     "initial": 30,
     "pause": 0.5,
     "slow": 0.1,
-    "faults": (Fault(0.3, "promote", seconds=1.0),),
+    "faults": (Fault(1.5, "promote", seconds=1.0),),
 }
 
 
@@ -109,16 +111,16 @@ def no_check_of_the_history(patch: Patch) -> None:
 
 @mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())
 def copying_is_told_after_the_read_began(patch: Patch) -> None:
-    chunk_of = _Worker._chunk
+    chunk_of = CopyWorker._chunk
 
-    def late(self: _Worker, shape: Shape, chunk: Chunk) -> None:
+    def late(self: CopyWorker, shape: Shape, chunk: Chunk) -> None:
         source: Any = self._line.source
         began = type(source).newest_time(source)
         source._gate.scheduler.sleep(0.5)
         source.newest_time = lambda: began
         chunk_of(self, shape, chunk)
 
-    patch.setattr(_Worker, "_chunk", late)
+    patch.setattr(CopyWorker, "_chunk", late)
 
 
 @mutation()
@@ -181,6 +183,16 @@ def a_look_up_may_be_older_than_the_last(patch: Patch) -> None:
             shape.read_until = until
 
     patch.setattr(part, "_lookup", careless)
+
+
+@mutation()
+def rows_are_marked_before_there_are_columns(patch: Patch) -> None:
+    patch.setattr(Tables, "_able_to_delete", lambda _, table: table)
+
+
+@mutation()
+def a_strategy_is_that_of_the_first_start(patch: Patch) -> None:
+    patch.setattr(Tables, "_as_set", lambda _, table: table)
 
 
 # --- positions, lanes, transactions -------------------------------------------------

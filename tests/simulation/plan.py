@@ -15,6 +15,7 @@ class Fault(Struct, frozen=True):
 
     at: virtual seconds; behind them it waits for some more ``switches``.
     kind: "kill", "stop" (as by SIGTERM), "freeze", "source" or "destination" (away),
+    "resync" (somebody asks for one), "rollover" (the source forgets its history) or
     "promote" (a standby takes the destination's place).
     process: which; seconds: for how long, until the process is started again, or what
     the standby lacks.
@@ -28,13 +29,18 @@ class Fault(Struct, frozen=True):
 
 
 class Launch(Struct, frozen=True):
-    """How a process is started, each time anew. first: lanes of the first table."""
+    """How a process is started, each time anew. first: lanes of the first table.
+
+    deletion: the strategy of all tables.  leaves: a collection that is not followed.
+    """
 
     workers: int
     lanes: int
     first: int
     batch_size: int
     batch_bytes: int
+    deletion: str
+    leaves: str = ""
 
 
 class Plan(Struct, frozen=True):
@@ -42,7 +48,9 @@ class Plan(Struct, frozen=True):
 
     families: of the ids of each collection, see ``workload``.  initial: documents at
     the start.  pause: virtual seconds between two operations of a writer.
-    structure: drops and renames happen.  transactions: the chance of one.
+    structure: drops and renames happen.  expanded: the stream tells of collections
+    that are made.  on_drop: of all tables.  anew: the chance that a process is started
+    with the wish for a full resync.  transactions: the chance of one.
     noise: the chance that a call of an end fails, while faults last.
     hidden: a collection is left out.  refuses: no key is rewritten while faults last.
     unknown: the chance that a COMMIT's answer is lost.  by_time: the chance that a
@@ -73,6 +81,9 @@ class Plan(Struct, frozen=True):
     sticky: float = 0.0
     lag: float = 0.1
     once: bool = False
+    expanded: bool = True
+    on_drop: str = "keep"
+    anew: float = 0.0
 
 
 #: Of faults; a kill is the most telling.
@@ -84,6 +95,8 @@ FAMILIES = ("numbers", "integers", "texts", "objects", "zoo", "late", "compound"
 def plan_of(seed: int) -> Plan:
     """The plan of a seed."""
     rng = random.Random(f"plan {seed}")
+    deletes = random.Random(f"deletes {seed}")
+    strategies = deletes.choice((("hard",), ("soft",), ("hard", "soft", "both")))
     processes = rng.choice((1, 1, 1, 2, 2, 3))
     noisy = rng.random() < 0.5
     operations = rng.choice((20, 40, 80, 120))
@@ -100,17 +113,32 @@ def plan_of(seed: int) -> Plan:
         )
         for _ in range(rng.choice((0, 1, 2, 3, 5)))
     ]
+    resyncs = random.Random(f"resyncs {seed}")
+    faults += [
+        Fault(
+            at=round(resyncs.uniform(0.0, lasts), 3),
+            kind=resyncs.choice(("resync", "resync", "rollover")),
+            switches=resyncs.randrange(20),
+        )
+        for _ in range(resyncs.choice((0, 0, 1, 2, 4)))
+    ]
+    leaves = resyncs.choice(("", "", "", "users", "orders"))
     plan = Plan(
         seed=seed,
         operations=operations,
         faults=tuple(sorted(faults, key=lambda each: each.at)),
-        launches=tuple(_launch(rng) for _ in range(3)),
+        launches=(
+            # The first is that of the last run too, which has to follow everything.
+            _launch(rng, deletes.choice(strategies)),
+            _launch(rng, deletes.choice(strategies), leaves),
+            _launch(rng, deletes.choice(strategies)),
+        ),
         families=tuple(rng.choice(FAMILIES) for _ in range(rng.choice((1, 2, 3)))),
         processes=processes,
         initial=rng.choice((0, 5, 15, 30)),
         pause=pause,
         writers=writers,
-        structure=rng.random() < 0.3,
+        structure=rng.random() < 0.3 or resyncs.random() < 0.3,
         poison=rng.random() < 0.25,
         misfits=rng.random() < 0.25,
         hidden=rng.random() < 0.2,
@@ -125,6 +153,9 @@ def plan_of(seed: int) -> Plan:
         sticky=rng.choice((0.0, 0.0, 0.5, 0.9)),
         lag=rng.choice((0.0, 0.1, 1.0)),
         once=rng.random() < 0.1,
+        expanded=resyncs.random() < 0.7,
+        on_drop=resyncs.choice(("keep", "keep", "truncate", "drop")),
+        anew=resyncs.choice((0.0, 0.0, 0.0, 0.3)),
     )
     if rng.random() < 0.2:
         seconds = rng.choice((0.02, 0.2, 1.0, 5.0))
@@ -133,11 +164,13 @@ def plan_of(seed: int) -> Plan:
     return plan
 
 
-def _launch(rng: random.Random) -> Launch:
+def _launch(rng: random.Random, deletion: str, leaves: str = "") -> Launch:
     return Launch(
         workers=rng.choice((1, 2, 3)),
         lanes=rng.choice((1, 1, 2, 3, 4)),
         first=rng.choice((1, 1, 2, 3, 4)),
         batch_size=rng.choice((1, 2, 3, 5, 20)),
         batch_bytes=rng.choice((200, 1000, 1 << 24, 1 << 24, 1 << 24)),
+        deletion=deletion,
+        leaves=leaves,
     )

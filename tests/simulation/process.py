@@ -36,7 +36,11 @@ _RESTART = 1.0
 
 def settings_of(launch: Launch, plan: Plan) -> SchemaSettings:
     """The schema's settings of one start."""
-    options = TableOptions(on_misfit="dead_letter" if plan.misfits else "rescue")
+    options = TableOptions(
+        on_misfit="dead_letter" if plan.misfits else "rescue",
+        deletion_strategy=launch.deletion,
+    )
+    left = (launch.leaves,) if launch.leaves else ()
 
     def table(name: str, lanes: int) -> TableSettings:
         return TableSettings(
@@ -44,6 +48,7 @@ def settings_of(launch: Launch, plan: Plan) -> SchemaSettings:
             options=options,
             schema_sample_size=3,
             max_parallel_streams=lanes,
+            on_drop=plan.on_drop,
         )
 
     return SchemaSettings(
@@ -52,23 +57,30 @@ def settings_of(launch: Launch, plan: Plan) -> SchemaSettings:
         snapshot_workers=launch.workers,
         stream_batch_size=launch.batch_size,
         stream_batch_bytes=launch.batch_bytes,
-        table_blacklist=(HIDDEN,),
+        on_history_lost="resync",
+        table_blacklist=(HIDDEN, *left),
         tables=(table(NAMES[0], launch.first),),
         defaults=table("*", launch.lanes),
     )
 
 
 class Life:
-    """One start of a process, to its end."""
+    """One start of a process, to its end.
 
-    def __init__(self, process: Process, number: int, *, once: bool) -> None:
+    leaves: the collection that it does not follow.
+    """
+
+    def __init__(
+        self, process: Process, number: int, *, once: bool, last: bool = False
+    ) -> None:
         plan, scheduler = process.plan, process.scheduler
         self.owner = Owner(f"{process.name}.{number}")
         self.error: Exception | None = None
         self.over = False
         self.runtime = Virtual(scheduler, self.owner)
         self.stop = StopSignal(self.runtime)
-        launch = plan.launches[number % len(plan.launches)]
+        launch = plan.launches[0 if last else number % len(plan.launches)]
+        self.leaves = launch.leaves
         rng = random.Random(f"{plan.seed} {self.owner.name}")
         self.progress = Progress(clock=self.runtime.clock)
         gates = process.gates(self.owner, rng)
@@ -92,11 +104,12 @@ class Life:
             runtime=self.runtime,
         )
         self._once = once
+        self._anew = gates[1].chance(plan.anew)
         self.task: Task = scheduler.start(self.owner, self._run, "main")
 
     def _run(self) -> None:
         try:
-            pipeline.run(self.line, once=self._once)
+            pipeline.run(self.line, once=self._once, anew=self._anew)
         except WarpError as error:
             self.error = error
         self.over = True
@@ -155,9 +168,10 @@ class Process:
                     self.stop(0.0)
                 self.watch()
 
-    def start(self, *, once: bool) -> None:
+    def start(self, *, once: bool, last: bool = False) -> None:
+        """last: after which everything has to be equal."""
         self.lives += 1
-        self.life = Life(self, self.lives - 1, once=once)
+        self.life = Life(self, self.lives - 1, once=once, last=last)
         self.scheduler.note(f"{self.name} started, life {self.lives}")
 
     def watch(self) -> None:

@@ -48,7 +48,7 @@ class Run:
         self.scheduler = Scheduler(
             random.Random(f"switches {plan.seed}"), sticky=plan.sticky
         )
-        self.world = World(self.scheduler)
+        self.world = World(self.scheduler, expanded=plan.expanded)
         self.weather = Weather()
         self.store = Store(self.world)
         self.writers = Writers(self.world, plan, random.Random(f"writes {plan.seed}"))
@@ -114,7 +114,12 @@ class Run:
         for _ in range(fault.switches):
             scheduler.switch()
         process = self.processes[fault.process]
-        if fault.kind in ("source", "destination"):
+        if fault.kind == "rollover":
+            scheduler.note("history is forgotten")
+            self.world.forget()
+        elif fault.kind == "resync":
+            self.store.ask(self.rng)
+        elif fault.kind in ("source", "destination"):
             scheduler.note(f"{fault.kind} away")
             self.weather.away[fault.kind] = scheduler.now + fault.seconds
         elif fault.kind == "promote":
@@ -148,16 +153,25 @@ class Run:
         self._over = True
 
     def _converged(self) -> bool:
-        return not differences(self.world, self.store, strict=False)
+        left = {each.life.leaves for each in self.processes if each.life is not None}
+        return not differences(
+            self.world,
+            self.store,
+            strict=False,
+            without=left,
+            on_drop=self.plan.on_drop,
+        )
 
     def _finish(self) -> None:
         """A last run with ``once``, after which nothing may be left to do."""
         last = self.processes[0]
         before = last.finished
-        last.start(once=True)
+        last.start(once=True, last=True)
         self._start(last.watch, "watch of the last run")
         self._await(lambda: last.finished > before, CONVERGES, "the last run ended")
-        wrong = differences(self.world, self.store, strict=True)
+        wrong = differences(
+            self.world, self.store, strict=True, on_drop=self.plan.on_drop
+        )
         if len({marker.position for marker in self.store.markers}) != 1:
             wrong.append("I4: the lanes stand at several places after `once`")
         if wrong:
@@ -167,7 +181,9 @@ class Run:
         end = self.scheduler.now + seconds
         while not ready():
             if self.scheduler.now > end:
-                wrong = differences(self.world, self.store, strict=False)
+                wrong = differences(
+                    self.world, self.store, strict=False, on_drop=self.plan.on_drop
+                )
                 raise Stuck(
                     f"not {what} after {seconds} s:\n"
                     + "\n".join(wrong)

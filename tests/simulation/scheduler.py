@@ -329,3 +329,6 @@ class Virtual:
 
     def clock(self) -> float:
         return self._scheduler.now
+
+    def now(self) -> float:
+        return self._scheduler.now

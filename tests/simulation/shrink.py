@@ -37,6 +37,9 @@ _SIMPLER: dict[str, tuple[Any, ...]] = {
     "sticky": (0.0,),
     "lag": (0.0,),
     "once": (False,),
+    "expanded": (True,),
+    "on_drop": ("keep",),
+    "anew": (0.0,),
 }
 
 
@@ -76,6 +79,10 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, operations=int(plan.operations / part))
     for length in range(1, len(plan.families)):
         yield replace(plan, families=plan.families[:length])
+    if any(each.leaves for each in plan.launches):
+        yield replace(
+            plan, launches=tuple(replace(each, leaves="") for each in plan.launches)
+        )
     if len(set(plan.launches)) > 1:
         yield replace(plan, launches=plan.launches[:1])
     for launch in plan.launches:

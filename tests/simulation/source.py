@@ -10,7 +10,7 @@ import bson
 from bson import Int64, Timestamp
 from bson.raw_bson import RawBSONDocument
 
-from cartridge_warp.errors import SourceUnavailable
+from cartridge_warp.errors import HistoryLost, SourceUnavailable
 from cartridge_warp.model import (
     ChunkRange,
     ClusterTime,
@@ -25,12 +25,12 @@ from .world import Entry, Incarnation, World
 
 DATABASE = "shop"
 
+#: How the source's own collections begin.
+PASSING = "tmp."
+
 #: Kinds of tokens: of a place between events, and of an event. At one time the first
 #: sorts before.
 _PLACE, _EVENT = 0, 128
-
-#: Seconds without an event after which a stream answers with none.
-_SILENCE = 1.0
 
 
 def token_of(time: ClusterTime, index: int | None = None) -> bytes:
@@ -124,9 +124,14 @@ class SimulatedSource:
             incarnation = world.collection(name, world.committed)
             assert incarnation is not None
             number = len(incarnation.documents(world.committed))
-            found.append(Collection(name, documents=number))
+            identity = f"collection {incarnation.number}"
+            found.append(Collection(name, documents=number, identity=identity))
         self._gate.after("discover")
         return found
+
+    def passing(self, collection: str) -> bool:
+        self._gate.touch("passing")
+        return collection.startswith(PASSING)
 
     def position_now(self) -> Position:
         self._gate.before("position_now")
@@ -226,6 +231,7 @@ class SimulatedSource:
         self._gate.before("changes")
         place = place_of(position.token)
         token = position.token
+        _check_history(self._world, place)
         if by_time := self._gate.rng.random() < self._by_time:
             place, token = (place[0], -1), token_of(place[0])
         return SimulatedChanges(self._world, self._gate, place, token, new=by_time)
@@ -276,14 +282,15 @@ class SimulatedChanges:
         self._token = token
         self._new = new and gate.rng.random() < 0.5
 
-    def read(self) -> Reply:
+    def read(self, patience: float = 1.0) -> Reply:
         self._gate.before("changes.read")
+        _check_history(self._world, self._place)
         world, rng = self._world, self._gate.rng
         if self._new:
             self._new = False
             return _reply([], time=world.newest, token=self._token)
         if next(world.after(self._place), None) is None:
-            self._gate.scheduler.sleep(_SILENCE * rng.random(), "changes.read")
+            self._gate.scheduler.sleep(patience * rng.random(), "changes.read")
         wanted = rng.choice((1, 2, 3, 5, 10, 50))
         some: list[Entry] = []
         ended = True
@@ -310,6 +317,11 @@ class SimulatedChanges:
 
     def close(self) -> None:
         self._gate.touch("changes.close")
+
+
+def _check_history(world: World, place: tuple[ClusterTime, int]) -> None:
+    if place[0] < world.oldest:
+        raise HistoryLost("the history behind the place is forgotten")
 
 
 def _within(key: bytes, chunk: ChunkRange) -> bool:

@@ -7,14 +7,15 @@ raises ``Broken``, which ends the run as failed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import bson
 from msgspec import Struct
 
-from cartridge_warp.model import ChunkRange, ClusterTime, Position, SchemaChange, Table
-from cartridge_warp.schema.evolve import apply
+from cartridge_warp.model import ChunkRange, ClusterTime, Origin, Position, Table
 from cwarp_core import KeyKindError, Reject, key_text
 
 from .source import order_of, place_of
@@ -42,6 +43,7 @@ class StoredChunk(Struct):
     read_time: ClusterTime = 0
     read_until: ClusterTime = 0
     claim: tuple[int, int] | None = None
+    resync: bool = False
 
 
 class Counters(Struct):
@@ -62,18 +64,23 @@ class Holder(Protocol):
 class StoredTable:
     """A table with its rows by the text of their key.
 
-    young: no marker has moved since it was made.
+    marked: the rows that are there still, and no document's state any more.  left,
+    asked, gone, origin: as in ``TableState``.  unseen: dead letters, by canonical key,
+    that the resync under way has not met.
     """
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.young = True
         self.versions = {table.version: table}
         self.planned = False
         self.rows: dict[str, Row] = {}
+        self.marked: dict[str, Row] = {}
         self.chunks: dict[int, StoredChunk] = {}
         self.letters: dict[str, Letter] = {}
         self.counters = Counters()
+        self.left = self.asked = self.gone = False
+        self.origin = Origin()
+        self.unseen: set[str] = set()
         #: The newest state each document ever had here, by canonical key.
         self.seen: dict[str, int] = {}
         #: The last that happened to these was a delete.
@@ -100,24 +107,24 @@ class StoredTable:
                     setattr(chunk, name, getattr(then, name))
                 self.chunks[number] = chunk
 
-    def evolve(self, changes: list[SchemaChange]) -> Table:
+    def evolve(self, after: Table) -> None:
         """The next version; every key is rewritten where its encoding changes."""
-        before, self.table = self.table, apply(self.table, changes)
+        before, self.table = self.table, after
         self.versions[self.table.version] = self.table
         if self.table.key != before.key:
-            rewritten = {
-                key_text(row.key, self.table.key): row for row in self.rows.values()
-            }
-            if len(rewritten) != len(self.rows):
+            every = len(self.rows) + len(self.marked)
+            self.rows, self.marked = map(self._rewritten, (self.rows, self.marked))
+            if len(self.rows | self.marked) != every:
                 raise Broken("two keys are one after a rewrite")
-            self.rows = rewritten
             self._readmit()
-        return self.table
+
+    def _rewritten(self, rows: dict[str, Row]) -> dict[str, Row]:
+        return {key_text(row.key, self.table.key): row for row in rows.values()}
 
     def _readmit(self) -> None:
         encoder = encoder_of(self.table)
         for canonical, letter in list(self.letters.items()):
-            if letter.code != "key_kind":
+            if letter.code != "key_kind" or canonical in self.unseen:
                 continue
             encoder.add_document(letter.document, 0)
             batch = encoder.take()
@@ -125,17 +132,34 @@ class StoredTable:
                 if POISON in bson.decode(letter.document):
                     continue
                 self.rows[text] = row
+                self.marked.pop(text, None)
                 self.seen[canonical] = row.version
                 del self.letters[canonical]
 
     def resolve(self, canonical: str) -> None:
         self.letters.pop(canonical, None)
+        self.unseen.discard(canonical)
+
+    def plan(
+        self, ranges: Sequence[ChunkRange], ids: Iterator[int], **more: bool
+    ) -> None:
+        """Chunks in the place of all there are."""
+        self.planned = True
+        made = [StoredChunk(next(ids), each, **more) for each in ranges]
+        self.chunks = {each.chunk_id: each for each in made}
+
+    def empty(self) -> None:
+        """Remove every row and dead letter."""
+        self.deleted |= {key_text(each.key, "canonical") for each in self.rows.values()}
+        self.rows, self.marked = {}, {}
+        self.letters, self.unseen = {}, set()
 
     def reject(self, rejects: Iterator[Reject] | list[Reject]) -> None:
         for reject in rejects:
             assert reject.key is not None
             key = document_key(reject.document)
             self.letters[reject.key] = Letter(key, reject.code, reject.document)
+            self.unseen.discard(reject.key)
             self.counters.letters += 1
 
 
@@ -147,7 +171,7 @@ class Marker(Struct):
 #: What of a store a standby has besides the tables.
 _REPLICATED = (
     *("markers", "epoch", "owner", "alive_at"),
-    *("claims", "chunk_ids", "counted"),
+    *("claims", "chunk_ids", "counted", "_counted_for"),
 )
 
 Image = tuple[dict[str, dict[str, Any]], dict[str, Any]]
@@ -174,17 +198,32 @@ class Store:
         self.takeovers = 0
         #: Events of the commits since the only lane's marker moved last.
         self.counted = 0
+        #: Collections that had a table then.
+        self._counted_for: set[str] = set()
 
     def told(self, position: Position) -> str:
         """A position for the trace."""
         time, index = place_of(position.token)
         return f"{(time >> 32) - EPOCH}.{time & 0xFFFFFFFF}.{index}"
 
+    def ask(self, rng: random.Random) -> None:
+        """Somebody asks for the resync of some table."""
+        if self.tables:
+            name = rng.choice(sorted(self.tables))
+            self.tables[name].asked = True
+            self.world.scheduler.note(f"a resync of {name} is asked for")
+
     def of_collection(self, name: str) -> StoredTable | None:
         for stored in self.tables.values():
             if stored.table.collection == name:
                 return stored
         return None
+
+    def numbers(self) -> Iterator[int]:
+        """The ids of chunks to come."""
+        while True:
+            self.chunk_ids += 1
+            yield self.chunk_ids
 
     def disconnect(self, process: object) -> None:
         """The connections of a process are gone, and their transactions."""
@@ -213,10 +252,10 @@ class Store:
                 self.disconnect(process)
             stored.altering = None
             self.world.scheduler.wake(stored)
-            if name in tables:
-                stored.restore(tables[name])
-            else:
+            if name not in tables:
                 del self.tables[name]
+        for name, then in tables.items():
+            self.tables.setdefault(name, StoredTable(then["table"])).restore(then)
         for name, value in copy.deepcopy(rest).items():
             setattr(self, name, value)
 
@@ -234,19 +273,23 @@ class Store:
             )
         stored.seen[canonical] = row.version
         stored.deleted.discard(canonical)
-        if how == "copy" and text in stored.rows:
+        if how == "copy" and text in stored.rows | stored.marked:
             raise Broken(
                 f"a COPY meets a row that exists: {stored.table.collection} {canonical}"
             )
         stored.rows[text] = row
+        stored.marked.pop(text, None)
         stored.resolve(canonical)
 
     def _began_anew(self, stored: StoredTable, canonical: str, row: Row) -> bool:
         """Is this an insert behind a delete that was made here, or that no marker has
         passed; or behind a drop, which deletes no row?
 
-        Before that a look-up had brought what came after the insert.
+        Before that a look-up had brought what came after the insert. Or is it of
+        another collection, which took the name later?
         """
+        if self._of_another(stored, canonical, row):
+            return True
         first = min(place_of(marker.position.token) for marker in self.markers)
         name = stored.table.collection
         deleted = canonical in stored.deleted
@@ -263,10 +306,27 @@ class Store:
                 return deleted and entry.operation == "insert"
         return False
 
-    def delete(self, stored: StoredTable, text: str) -> None:
+    def _of_another(self, stored: StoredTable, canonical: str, row: Row) -> bool:
+        before = stored.seen[canonical]
+        had: dict[int, list[int]] = {before: [], row.version: []}
+        incarnations = self.world.names.get(stored.table.collection, ())
+        for number, (_, incarnation) in enumerate(incarnations):
+            for state, places in had.items():
+                if incarnation is not None and incarnation.had(canonical, state):
+                    places.append(number)
+        earlier, later = had[before], had[row.version]
+        return bool(earlier and later) and min(earlier) < max(later)
+
+    def delete(self, stored: StoredTable, text: str, strategy: str) -> None:
         row = stored.rows.pop(text, None)
         if row is not None:
             stored.deleted.add(key_text(row.key, "canonical"))
+        if strategy != "soft":
+            stored.marked.pop(text, None)
+        elif not stored.table.deleted_column:
+            raise Broken(f"{stored.table.name} has no columns for a soft delete")
+        elif row is not None:
+            stored.marked[text] = row
         for canonical, letter in list(stored.letters.items()):
             try:
                 if key_text(letter.key, stored.table.key) == text:
@@ -274,37 +334,53 @@ class Store:
             except KeyKindError:
                 continue
 
+    def check_deleted(self, table: Table, text: str, time: ClusterTime) -> None:
+        """Was a document of this key deleted at this time?"""
+        for entry in self.world.between((time, -1), (time, LAST[0])):
+            if (entry.collection, entry.operation) == (table.collection, "delete"):
+                assert entry.key is not None
+                with suppress(KeyKindError):
+                    if key_text(entry.key, table.key) == text:
+                        return
+        raise Broken(f"{table.name} {text} was not deleted at {time}")
+
     # --- markers ----------------------------------------------------------------
 
-    def count(self, low: Position, high: Position) -> None:
+    def count(
+        self, low: Position, high: Position, selects: Callable[[str], bool]
+    ) -> None:
         """I5: with one lane, a commit stands for every event that it passes, once.
 
-        A batch that was made before a table was may pass events of its collection that
-        asked for nothing then, and are not counted.
+        Where the table was made meanwhile, the events before it may ask for nothing.
         """
         passed = self.world.between(place_of(low.token), place_of(high.token))
-        found = [self.of_collection(each.collection) for each in passed if each.key]
-        synced = [stored for stored in found if stored is not None]
-        least = sum(not stored.young for stored in synced)
-        if not least <= self.counted <= len(synced):
+        synced = [
+            entry.collection
+            for entry in passed
+            if entry.key is not None and selects(entry.collection)
+        ]
+        now = {stored.table.collection for stored in self.tables.values()}
+        least = sum(name in now & self._counted_for for name in synced)
+        most = sum(name in now for name in synced)
+        if not least <= self.counted <= most:
             raise Broken(
                 f"I5: {self.counted} events counted from {self.told(low)} to "
-                f"{self.told(high)}, where {least} to {len(synced)} are"
+                f"{self.told(high)}, where {least} to {most} are"
             )
         self.counted = 0
-        for stored in self.tables.values():
-            stored.young = False
+        self._counted_for = now
 
     def move(
         self,
         lanes: tuple[int, ...],
         position: Position | None,
         lane_of: LaneOf | None,
+        selects: Callable[[str], bool],
     ) -> None:
         """Count the lanes' markers on, and move them to the position.
 
-        lane_of: of an event, by the settings of whoever commits; None where a
-        transaction may be cut for its size.
+        selects: is a collection followed?  lane_of: of an event, by the settings of
+        whoever commits; None where a transaction may be cut for its size.
         """
         if not lanes or len(set(lanes)) != len(lanes):
             raise Broken(f"I4: a commit for lanes {lanes}")
@@ -321,7 +397,7 @@ class Store:
                     f"to {place_of(position.token)}"
                 )
             if len(self.markers) == 1:
-                self.count(marker.position, position)
+                self.count(marker.position, position, selects)
             if lane_of is not None:
                 self._check_whole(lane, lanes, marker.position, position, lane_of)
             marker.position = position
@@ -344,7 +420,7 @@ class Store:
             return
         owners: dict[int, set[int]] = {}
         for entry in world.between(place_of(low.token), end):
-            if entry.transaction is not None:
+            if entry.transaction is not None and entry.key is not None:
                 owners.setdefault(entry.transaction, set()).add(lane_of(entry))
         for number, those in owners.items():
             if len(those) > 1 and lane in those:

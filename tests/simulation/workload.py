@@ -11,6 +11,7 @@ import bson
 from bson import Decimal128, Int64
 
 from .plan import Plan
+from .source import PASSING
 from .world import World, Writing
 
 #: Names of the collections at the start.
@@ -102,8 +103,15 @@ class Writers:
 
     def _structure(self) -> None:
         name = self._rng.choice(list(self._ids))
-        if self._rng.random() < 0.5:
+        chance = self._rng.random()
+        if chance < 0.05:
+            self._world.drop_all()
+            return
+        if chance < 0.45:
             self._world.drop(name)
+            return
+        if chance < 0.6:
+            self._replace(name)
             return
         self.renames += 1
         to = f"{name}_{self.renames}"
@@ -114,11 +122,25 @@ class Writers:
             self._ids[to] = self._ids[name]
             self._families[to] = self._families[name]
 
-    def _change(self) -> Callable[[Writing], None]:
+    def _replace(self, name: str) -> None:
+        """Another collection takes the name, as by ``$out``."""
+        others = [each for each in self._ids if each not in (name, HIDDEN)]
+        if others and self._rng.random() < 0.5:
+            self._world.rename(self._rng.choice(others), name)
+            return
+        self.renames += 1
+        passing = f"{PASSING}{self.renames}"
+        for _ in range(self._rng.choice((1, 3))):
+            self._world.write([self._change(name, passing)])
+        self._world.rename(passing, name)
+
+    def _change(self, like: str = "", name: str = "") -> Callable[[Writing], None]:
+        """like, name: of a document like one of a collection, in another one."""
         rng = self._rng
-        name = rng.choice(list(self._ids))
-        forms = self._ids[name]
-        if self._families[name] == "late" and self._left > self._plan.operations // 2:
+        if not name:
+            like = name = rng.choice(list(self._ids))
+        forms = self._ids[like]
+        if self._families[like] == "late" and self._left > self._plan.operations // 2:
             forms = forms[:6]
         form = rng.choice(rng.choice(forms))
         fields = self._fields()

@@ -59,13 +59,14 @@ class Incarnation:
     """A collection's documents, from its creation to its drop, whatever its name.
 
     key -> (the ``_id`` element, versions); keys by canonical text, so 1 is 1.0.
-    ended: when it was dropped.
+    number: of all collections.  left: the names it gave up, when, and whether by its
+    end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.versions: dict[str, tuple[bytes, list[Version]]] = {}
-        self.ended: Time | None = None
-        self.left: list[tuple[str, Time]] = []
+        self.left: list[tuple[str, Time, bool]] = []
 
     def at(self, key: str, time: Time) -> bytes | None:
         """A document at a time."""
@@ -84,6 +85,14 @@ class Incarnation:
     def put(self, key: bytes, time: Time, document: bytes | None) -> None:
         text = key_text(key, "canonical")
         self.versions.setdefault(text, (key, []))[1].append(Version(time, document))
+
+    def had(self, key: str, state: int) -> bool:
+        """Was this ever the state of its document?"""
+        _, versions = self.versions.get(key, (b"", []))
+        return any(
+            each.document is not None and version_of(each.document) == state
+            for each in versions
+        )
 
 
 _BY_KEY = functools.cmp_to_key(
@@ -119,11 +128,15 @@ class World:
     """The database. ``newest``: the last time given.  ``committed``: by a majority.
 
     ``names``: collection name -> its incarnations by the time they took the name;
-    None: nothing has the name from then on.
+    None: nothing has the name from then on.  ``oldest``: older changes are forgotten.
+    expanded: the stream tells of collections that are made.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, *, expanded: bool = True) -> None:
         self.scheduler = scheduler
+        self.expanded = expanded
+        self.oldest: Time = 0
+        self._incarnations = 0
         self.owner = Owner("world")
         self.newest: Time = EPOCH << 32
         self.committed: Time = self.newest
@@ -140,6 +153,10 @@ class World:
         seconds = EPOCH + int(self.scheduler.now)
         self.newest = max(self.newest + 1, (seconds << 32) | 1)
         return self.newest
+
+    def forget(self) -> None:
+        """Nothing that was committed by now can be read from a stream any more."""
+        self.oldest = self.committed
 
     def commit(self, time: Time) -> None:
         """A majority has everything up to this time."""
@@ -161,6 +178,11 @@ class World:
                 break
             found = incarnation
         return found
+
+    def gone_since(self, name: str, time: Time) -> bool:
+        """Has nothing had this name since then?"""
+        last, found = self.names[name][-1]
+        return found is None and last <= time
 
     def listed(self, time: Time) -> list[str]:
         return sorted(
@@ -196,11 +218,16 @@ class World:
         return self._version
 
     def write(self, changes: Sequence[Callable[[Writing], None]]) -> None:
-        """Make changes: one alone, or several as a transaction."""
-        writing = Writing(self, self.tick())
+        """Make changes: one alone, or several as a transaction.
+
+        A collection that is made for one change is made before it; one made inside a
+        transaction is made by it.
+        """
+        before = self.tick()
+        writing = Writing(self, self.tick(), before if len(changes) == 1 else 0)
         for change in changes:
             change(writing)
-        if len(writing.entries) > 1:
+        if len(changes) > 1 and len(writing.entries) > 1:
             self._transactions += 1
             number = self._transactions
             writing.entries = [
@@ -208,34 +235,56 @@ class World:
             ]
         self.history += writing.entries
 
+    def create(self, name: str, time: Time) -> Incarnation:
+        """A new collection; nothing has the name."""
+        self._incarnations += 1
+        made = Incarnation(self._incarnations)
+        self.names.setdefault(name, []).append((time, made))
+        return made
+
     def drop(self, name: str) -> None:
         time = self.tick()
-        found = self.collection(name, time)
-        if found is None:
-            return
-        found.ended = time
-        found.left.append((name, time))
-        self.names[name].append((time, None))
-        self.history.append(Entry(time, 0, "drop", name))
+        if self._leave(name, time, ends=True) is not None:
+            self.history.append(Entry(time, 0, "drop", name))
+
+    def drop_all(self) -> None:
+        """The database."""
+        for name in self.listed(self.newest):
+            self.drop(name)
+        self.history.append(Entry(self.tick(), 0, "dropDatabase", ""))
 
     def rename(self, name: str, to: str) -> None:
+        """What has the new name is dropped, in the same moment."""
         time = self.tick()
-        found = self.collection(name, time)
+        found = self._leave(name, time)
         if found is None:
             return
-        found.left.append((name, time))
-        self.names[name].append((time, None))
+        self._leave(to, time, ends=True)
         self.names.setdefault(to, []).append((time, found))
         self.history.append(Entry(time, 0, "rename", name, to=to))
 
+    def _leave(
+        self, name: str, time: Time, *, ends: bool = False
+    ) -> Incarnation | None:
+        """What has a name gives it up."""
+        found = self.collection(name, time)
+        if found is not None:
+            found.left.append((name, time, ends))
+            self.names[name].append((time, None))
+        return found
+
 
 class Writing:
-    """One transaction's changes, all at one time."""
+    """One transaction's changes, all at one time.
 
-    def __init__(self, world: World, time: Time) -> None:
+    before: when a collection is made for them, 0 for the same time.
+    """
+
+    def __init__(self, world: World, time: Time, before: Time) -> None:
         self.time = time
         self.entries: list[Entry] = []
         self._world = world
+        self._before = before or time
 
     def current(self, name: str, identity: object) -> dict[str, Any] | None:
         """The document as it is, with what this transaction did to it."""
@@ -267,14 +316,16 @@ class Writing:
         key = key_element(identity)
         found = self._world.collection(name, self.time)
         if found is None:
-            found = Incarnation()
-            self._world.names.setdefault(name, []).append((self.time, found))
+            found = self._world.create(name, self._before)
+            if self._world.expanded:
+                index = 0 if self._before < self.time else len(self.entries)
+                self.entries.append(Entry(self._before, index, "create", name))
         found.put(key, self.time, document)
         carried = document if operation in ("insert", "replace") else None
         self.entries.append(
             Entry(
                 self.time,
-                len(self.entries),
+                sum(each.time == self.time for each in self.entries),
                 operation,
                 name,
                 key,

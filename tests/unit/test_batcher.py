@@ -211,6 +211,42 @@ def test_structure_ends_a_batch(operation: str) -> None:
     assert pending_of(batcher).token == token(3)
 
 
+def test_a_collection_made_in_a_transaction_does_not_cut_it() -> None:
+    batcher = Batcher(10, BIG)
+    events = parsed(
+        insert(1, 1, transaction=1),
+        event("create", 1, transaction=1, collection="new"),
+        insert(1, 2, transaction=1, collection="new"),
+        event("drop", 2),
+    )
+    assert batcher.extend(events) == 1
+    assert batcher.inside_transaction
+    batcher.passed(events[1].token)
+    assert batcher.extend(events, 2) == 3
+    # What is no part of it ends it.
+    assert batcher.extend(events, 3) == 3
+    assert not batcher.inside_transaction
+    pending = pending_of(batcher)
+    assert sorted(pending.collections) == ["new", "orders"]
+    assert not pending.cuts
+
+
+def test_a_transaction_may_begin_with_a_collection_that_it_makes() -> None:
+    batcher = Batcher(10, BIG)
+    events = parsed(
+        insert(1, 1),
+        event("create", 2, transaction=1, collection="new"),
+        insert(2, 2, transaction=1, collection="new"),
+    )
+    assert batcher.extend(events) == 1
+    assert batcher.inside_transaction
+    batcher.passed(events[1].token)
+    assert batcher.extend(events, 2) == 3
+    assert batcher.inside_transaction
+    batcher.reply_used_up(None, settled=False)
+    assert pending_of(batcher).cuts
+
+
 def test_a_quiet_place_is_a_batch_without_events() -> None:
     batcher = Batcher(10, BIG)
     batcher.reply_used_up(token(5), settled=True)

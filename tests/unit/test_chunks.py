@@ -6,7 +6,7 @@ import bson
 import pytest
 
 from cartridge_warp.engine.chunks import ChunkMap, ChunkState
-from cartridge_warp.model import Chunk, ChunkRange
+from cartridge_warp.model import Chunk, ChunkRange, Committed
 
 
 def key(value: object) -> bytes:
@@ -55,20 +55,20 @@ def test_every_key_has_its_chunk(chunks: ChunkMap, value: object, number: int) -
 def test_a_chunk_goes_from_claim_to_done(chunks: ChunkMap) -> None:
     chunks.claimed(chunk(2, 10, 20))
     assert chunks.at(key(15)).state == ChunkState.COPYING
-    chunks.done(chunk(2, 10, 20), 7, 9, None)
+    chunks.done(chunk(2, 10, 20), 7, 9, Committed())
     done = chunks.at(key(15))
     assert (done.state, done.read_time, done.read_until) == (ChunkState.DONE, 7, 9)
     assert chunks.read_until == 9
     assert not chunks.complete
-    chunks.done(chunk(3, 20, "m"), 3, 4, None)
-    chunks.done(chunk(4, "m", None), 11, 12, None)
+    chunks.done(chunk(3, 20, "m"), 3, 4, Committed())
+    chunks.done(chunk(4, "m", None), 11, 12, Committed())
     assert chunks.complete
     assert chunks.read_until == 12
 
 
 def test_what_a_split_leaves_is_pending(chunks: ChunkMap) -> None:
     chunks.claimed(chunk(3, 20, "m"))
-    chunks.done(chunk(3, 20, "m"), 7, 9, chunk(5, 30, "m"))
+    chunks.done(chunk(3, 20, "m"), 7, 9, Committed(chunk(5, 30, "m")))
     assert chunks.at(key(25)).state == ChunkState.DONE
     assert chunks.at(key(30)).state == ChunkState.PENDING
     assert chunks.at(key(30)).chunk_id == 5
@@ -79,7 +79,7 @@ def test_the_rest_may_be_claimed_before_the_split_is_told(chunks: ChunkMap) -> N
     chunks.claimed(chunk(3, 20, "m"))
     chunks.claimed(chunk(5, 30, "m"))
     assert chunks.at(key(25)).chunk_id == 3
-    chunks.done(chunk(3, 20, "m"), 7, 9, chunk(5, 30, "m"))
+    chunks.done(chunk(3, 20, "m"), 7, 9, Committed(chunk(5, 30, "m")))
     assert chunks.at(key(30)).state == ChunkState.COPYING
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from cartridge_warp import logs
 from cartridge_warp.cli import progress as views
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import SourceUnavailable
 
 

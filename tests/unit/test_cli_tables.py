@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from cartridge_warp.cli import tables
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import SourceUnavailable
+from cartridge_warp.model import BatchState
 
 
 class Clock:
@@ -66,6 +68,22 @@ def test_what_is_being_copied_stands_above_what_follows(progress: Progress) -> N
     lines = rendered(tables.live(progress.snapshot(), {}))
     names = [line.split()[0] for line in lines if line.strip().startswith("shop.")]
     assert names == ["shop.orders", "shop.users"]
+
+
+def test_a_batch_table_has_its_own_lag_and_the_time_to_its_next_pass(
+    progress: Progress,
+) -> None:
+    shop = progress.schema("shop")
+    shop.table("days", Phase.WAITING, table="days", expected=5)
+    shop.committed("days", Counts(read=5, copied=5))
+    shop.passed("days", BatchState(passes=2, began=950.0, unread=1), 1_100.0)
+    lines = rendered(tables.live(progress.snapshot(), {}))
+    assert words(lines, "shop.days ") == [
+        *("shop.days", "waiting", "5", "60", "s", "90", "s", "0")
+    ]
+    assert any("1 document without a time" in line for line in lines)
+    summary = rendered(tables.summary(progress.snapshot()))
+    assert any("1 document without a time" in line for line in summary)
 
 
 def test_what_is_not_known_is_blank(progress: Progress) -> None:

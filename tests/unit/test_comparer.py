@@ -117,7 +117,16 @@ MIXED_SQL = """
     ('"1"'), ('{"$numberDouble":"NaN"}'), ('{"$date":{"$numberLong":"1000"}}')
 """
 MIXED_MAP = {"key": "canonical", "columns": []}
-TABLES = {"things": THINGS_MAP, "mixed": MIXED_MAP}
+#: One row of a document, and one of a document that was deleted.
+KEPT = [{"_id": "alive"}]
+KEPT_SQL = """
+    CREATE TABLE kept (_id text COLLATE "C" PRIMARY KEY, _cwarp_extra jsonb,
+        gone boolean NOT NULL DEFAULT false, deleted_at timestamptz);
+    INSERT INTO kept (_id, gone, deleted_at)
+    VALUES ('alive', false, NULL), ('dead', true, now())
+"""
+KEPT_MAP = {"key": "string", "columns": [], "deleted_column": "gone"}
+TABLES = {"things": THINGS_MAP, "mixed": MIXED_MAP, "kept": KEPT_MAP}
 
 Judge = Callable[[str], list[Difference]]
 
@@ -131,12 +140,14 @@ def judge(mongo_db: Database[dict[str, Any]], postgres: psycopg.Connection) -> J
 
 @pytest.fixture
 def postgres(mongo_db: Database[dict[str, Any]], postgres_uri: str) -> Any:
-    """Two collections, and two tables that are equal to them."""
+    """Some collections, and tables that are equal to them."""
     mongo_db["things"].insert_many(THINGS)
     mongo_db["mixed"].insert_many(MIXED)
+    mongo_db["kept"].insert_many(KEPT)
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
         connection.execute(THINGS_SQL)
         connection.execute(MIXED_SQL)
+        connection.execute(KEPT_SQL)
         yield connection
 
 
@@ -258,6 +269,33 @@ def test_fault_in_the_table_is_found(
     changed = postgres.execute(statement.encode())
     assert changed.rowcount in (1, -1), "the fault must be planted once"
     assert [(each.kind, each.column) for each in judge("things")] == [(kind, column)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "column"),
+    [
+        (
+            "UPDATE kept SET gone = true, deleted_at = now() WHERE NOT gone",
+            "missing row",
+            "_id",
+        ),
+        (
+            "UPDATE kept SET gone = false, deleted_at = NULL WHERE gone",
+            "extra row",
+            "_id",
+        ),
+        ("DELETE FROM kept WHERE NOT gone", "missing row", "_id"),
+        ("UPDATE kept SET deleted_at = NULL WHERE gone", "mark", "deleted_at"),
+        ("UPDATE kept SET deleted_at = now() WHERE NOT gone", "mark", "deleted_at"),
+        ("ALTER TABLE kept DROP gone", "column", "gone"),
+        ("ALTER TABLE kept ALTER deleted_at TYPE date", "column", "deleted_at"),
+    ],
+)
+def test_rows_that_are_marked_as_deleted(
+    judge: Judge, postgres: psycopg.Connection, statement: str, kind: str, column: str
+) -> None:
+    postgres.execute(statement.encode())
+    assert [(each.kind, each.column) for each in judge("kept")] == [(kind, column)]
 
 
 @pytest.mark.parametrize(

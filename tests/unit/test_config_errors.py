@@ -337,3 +337,53 @@ def test_every_setting_is_described() -> None:
     for setting in catalog.settings():
         assert setting.description.endswith("."), setting.path
         assert setting.type, setting.path
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("''", "must be text, not empty"),
+        ("deleted_at", "a column that tables have for something else"),
+        ("document", "a column that tables have for something else"),
+        ("_id", "a column that tables have for something else"),
+        ("ctid", "a column that tables have for something else"),
+        ("_cwarp_gone", "a column that tables have for something else"),
+        ("é" * 32, "must have 1 to 63 bytes"),
+        (r'"a\0"', "must not hold a NUL"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "path"),
+    [
+        (
+            "destination: {{connection_string: 'postgresql://h', {}}}",
+            "warp.yaml:1 destination",
+        ),
+        ("schemas: [{{name: a, {}}}]", "warp.yaml:1 schemas[0]"),
+        (
+            "schemas: [{{name: a, tables: {{t: {{{}}}}}}}]",
+            "warp.yaml:1 schemas[0].tables[0]",
+        ),
+    ],
+)
+def test_what_soft_deletes_cannot_call_their_column(
+    refused: Refused, name: str, reason: str, place: str, path: str
+) -> None:
+    text = place.format(f"soft_delete_column: {name}") + "\n"
+    for group, line in zip(
+        ("source", "destination"), SERVERS.splitlines(), strict=True
+    ):
+        if not text.startswith(group):
+            text += line + "\n"
+    if not text.startswith("schemas"):
+        text += "schemas: [{name: a}]\n"
+    expected = f"{path}.soft_delete_column: {reason}"
+    assert str(refused(text, "")) == expected
+
+
+def test_a_strategy_that_is_none(refused: Refused) -> None:
+    text = "schemas: [{name: a, tables: {t: {deletion_strategy: softly}}}]"
+    assert str(refused(text)) == (
+        "warp.yaml:3 schemas[0].tables[0].deletion_strategy: must be hard, soft or "
+        "both, did you mean soft?"
+    )

@@ -192,16 +192,23 @@ max_columns: 100
 snapshot_workers: 4
 source: {connection_string: "mongodb://h", max_document_depth: 5, schema_sample_size: 7}
 error_handling: {on_misfit: dead_letter}
+destination: {connection_string: "postgres://h", deletion_strategy: soft}
 schemas:
   - name: a
+    soft_delete_column: gone
     layout: columns
     max_document_depth: 4
     snapshot_workers: 8
     tables:
-      - {name: t, naming: preserve, max_document_depth: 2, on_misfit: rescue}
+      - name: t
+        naming: preserve
+        max_document_depth: 2
+        on_misfit: rescue
+        deletion_strategy: both
       - {name: "log_*", schema_sample_size: 99}
       - {name: "log_x*", layout: document}
   - name: b
+    deletion_strategy: hard
     tables: {log_exact: {json_columns: json}, "log_*": {json_columns: text}}
 """
 
@@ -209,7 +216,7 @@ schemas:
 @pytest.fixture
 def cascade(tmp_path: Path) -> Settings:
     file = tmp_path / "warp.yaml"
-    file.write_text(CASCADE + f"destination: {{connection_string: '{POSTGRES}'}}")
+    file.write_text(CASCADE)
     return config.load(file, environ={})
 
 
@@ -221,6 +228,8 @@ def test_table_over_schema_over_global(cascade: Settings) -> None:
         max_document_depth=2,
         max_columns=100,
         on_misfit="rescue",
+        deletion_strategy="both",
+        soft_delete_column="gone",
     )
     assert a.table("other").options == TableOptions(
         layout="columns",
@@ -228,6 +237,8 @@ def test_table_over_schema_over_global(cascade: Settings) -> None:
         max_document_depth=4,
         max_columns=100,
         on_misfit="dead_letter",
+        deletion_strategy="soft",
+        soft_delete_column="gone",
     )
     assert b.table("other").options == TableOptions(
         layout="both",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from cartridge_warp.errors import DestinationError
@@ -16,6 +17,22 @@ def test_create_table() -> None:
         'CREATE TABLE "s"."t" ("_id" uuid, "a""b" numeric, '
         '"_cwarp_source_ts" timestamptz, "_cwarp_extra" jsonb, '
         '"_cwarp_synced_at" timestamptz NOT NULL DEFAULT now(), PRIMARY KEY ("_id"))'
+    )
+
+
+def test_the_columns_of_soft_deletes() -> None:
+    marked = msgspec.structs.replace(TABLE, deleted_column="is_deleted")
+    text = ddl.create_table(marked).as_string(None)
+    assert (
+        'DEFAULT now(), "is_deleted" boolean NOT NULL DEFAULT false, '
+        '"deleted_at" timestamptz, PRIMARY KEY ("_id"))'
+    ) in text
+    assert ddl.cells(marked) == ddl.cells(TABLE) == ddl.columns(TABLE)
+    assert ddl.columns(marked) == (*ddl.cells(TABLE), "is_deleted", "deleted_at")
+    change = SchemaChange("soft_delete", Column("is_deleted", (), "boolean"))
+    assert ddl.alter_table(TABLE, (change,)).as_string(None) == (
+        'ALTER TABLE "s"."t" ADD COLUMN "is_deleted" boolean NOT NULL DEFAULT false, '
+        'ADD COLUMN "deleted_at" timestamptz'
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cartridge_warp.model import Column, SchemaChange, Table, TableOptions
-from cartridge_warp.schema.evolve import apply, evolve
+from cartridge_warp.schema.evolve import apply, evolve, same_structure, soft_delete
 from cwarp_core import Drift
 
 TABLE = Table(
@@ -174,3 +174,61 @@ def test_an_id_that_does_not_fit_asks_for_another_key(
 def test_a_key_is_rewritten_in_every_layout(layout: str) -> None:
     (change,) = evolve(with_options(layout=layout), [], ["bigint"])
     assert (change.kind, change.column.type) == ("rewrite_key", "canonical")
+
+
+# --- soft deletes -------------------------------------------------------------------
+
+
+def test_soft_deletes_ask_for_their_columns_once() -> None:
+    table = with_options(deletion_strategy="soft", soft_delete_column="gone")
+    (change,) = soft_delete(table)
+    assert (change.kind, change.column.name, change.safety) == (
+        "soft_delete",
+        "gone",
+        "SAFE",
+    )
+    after = apply(table, [change])
+    assert (after.deleted_column, after.version) == ("gone", 4)
+    assert after.columns == table.columns
+    assert soft_delete(after) == []
+    with pytest.raises(ValueError, match="already has 'gone'"):
+        apply(after, [change])
+
+
+@pytest.mark.parametrize("strategy", ["hard", "both"])
+def test_other_strategies_ask_for_nothing(strategy: str) -> None:
+    assert soft_delete(with_options(deletion_strategy=strategy)) == []
+    marked = msgspec.structs.replace(
+        with_options(deletion_strategy=strategy), deleted_column="is_deleted"
+    )
+    assert soft_delete(marked) == []
+
+
+def test_a_field_never_gets_the_column_of_the_marks() -> None:
+    marked = msgspec.structs.replace(TABLE, deleted_column="gone")
+    ((name, *_),) = added(marked, drift("gone", "bool"))
+    assert name.startswith("gone_")
+    assert added(TABLE, drift("gone", "bool")) == [("gone", "boolean", "bool")]
+    column = Column("gone", ("gone",), "boolean", "bool")
+    with pytest.raises(ValueError, match="already has 'gone'"):
+        apply(marked, [SchemaChange("add_column", column)])
+    with pytest.raises(ValueError, match="already has 'name'"):
+        apply(TABLE, [SchemaChange("soft_delete", Column("name", (), "boolean"))])
+
+
+def test_what_may_change_from_run_to_run_is_no_structure() -> None:
+    soft = with_options(deletion_strategy="soft", soft_delete_column="x")
+    assert same_structure(TABLE, soft)
+    assert same_structure(TABLE, with_options(on_misfit="fail"))
+    assert not same_structure(TABLE, with_options(layout="both"))
+    assert not same_structure(TABLE, apply(soft, soft_delete(soft)))
+
+
+def test_a_table_of_an_earlier_version_is_read() -> None:
+    stored = (
+        '{"schema": "shop", "name": "orders", "collection": "orders", "key": "bigint",'
+        ' "columns": [], "options": {"layout": "both"}, "version": 2}'
+    )
+    table = msgspec.json.decode(stored, type=Table)
+    assert (table.options.deletion_strategy, table.deleted_column) == ("hard", "")
+    assert msgspec.json.decode(msgspec.json.encode(table), type=Table) == table

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import ConfigError, SourceUnavailable
 from cartridge_warp.health import Answer, Endpoint, as_json, routes
+from cartridge_warp.model import BatchState
 
 SETTING = "monitoring.health.port"
 
@@ -176,6 +178,27 @@ def test_green_but_stuck_is_not_ready() -> None:
     assert "the position stands still for 70 s" in problems["shop"]
     progress.schema("shop").moved(int(clock.now) << 32)
     assert ask(progress, "/ready")[0] == 200
+
+
+def test_a_pass_that_does_not_come_is_not_ready() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    schema = progress.schema("shop", "shop_db")
+    schema.connected(True)
+    schema.phase(Phase.WAITING)
+    schema.table("orders", Phase.WAITING, table="orders")
+    schema.passed("orders", BatchState(passes=1, began=990.0), 1_010.0)
+    for late in (-10, 60):
+        clock.now = 1_010.0 + late
+        schema.turn()
+        assert ask(progress, "/ready") == (200, {})
+    clock.now += 30
+    schema.turn()
+    assert ask(progress, "/ready") == (503, {"shop": "a pass over orders is 90 s late"})
+    assert ask(progress, "/health")[0] == 200
+    # However long a pass takes, it is at work.
+    schema.table("orders", Phase.READING)
+    assert ask(progress, "/ready") == (200, {})
 
 
 def test_one_failed_schema_of_two_is_named() -> None:

@@ -152,6 +152,26 @@ def test_legacy_uuid() -> None:
     assert (column.type, column.native) == ("uuid", "uuidLegacy")
 
 
+@pytest.mark.parametrize(
+    ("strategy", "column"), [("hard", ""), ("both", ""), ("soft", "gone")]
+)
+def test_soft_deletes_have_their_column_from_the_start(
+    strategy: str, column: str
+) -> None:
+    table = infer(
+        seen("gone", bool=1),
+        seen("is_deleted", bool=1),
+        seen("deleted_at", date=1),
+        deletion_strategy=strategy,
+        soft_delete_column="gone",
+    )
+    assert table.deleted_column == column
+    gone, *ours = (each.name for each in table.columns)
+    assert (gone == "gone") is not bool(column)
+    # These are never given away, so that the strategy may be changed later.
+    assert [name[:-9] for name in ours] == ["is_deleted", "deleted_at"]
+
+
 def test_names_follow_the_options() -> None:
     table = infer_table(
         "shop",

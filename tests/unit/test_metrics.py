@@ -5,8 +5,10 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from cartridge_warp import metrics
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import Fenced, SourceUnavailable
+from cartridge_warp.model import BatchState
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 SHOP = {"database": "shop_db", "schema": "shop"}
@@ -74,6 +76,33 @@ def test_every_operation_has_its_count() -> None:
     assert sum(got.values()) == 27 + 12
     assert found[named("type_conversion_warnings_total", ORDERS)] == 4
     assert found[named("dead_letters_total", ORDERS)] == 2
+
+
+def test_a_batch_table_has_a_lag_of_its_own() -> None:
+    progress = busy()
+    schema = progress.schema("shop")
+    schema.table("Users", Phase.READING, table="users", expected=10)
+    users = SHOP | {"table": "users"}
+    assert named("batch_next_pass", users) not in scrape(progress)
+    schema.passed("Users", BatchState(), 0.0)
+    found = scrape(progress)
+    assert found[named("batch_passes_total", users)] == 0
+    assert named("batch_lag_seconds", users) not in found
+    schema.passed("Users", BatchState(passes=3, began=940.0, unread=7), 1_030.0)
+    found = scrape(progress)
+    assert found[named("batch_passes_total", users)] == 3
+    assert found[named("batch_lag_seconds", users)] == 60
+    assert found[named("batch_next_pass", users)] == 1_030
+    assert found[named("batch_unread_documents", users)] == 7
+    assert found[named("snapshot_progress_ratio", users)] == 1
+    assert named("batch_passes_total", ORDERS) not in found
+
+
+def test_a_schema_in_batch_mode_is_at_work() -> None:
+    progress = busy()
+    for phase in (Phase.READING, Phase.WAITING):
+        progress.schema("shop").phase(phase)
+        assert scrape(progress)[named("sync_status", SHOP)] == 1
 
 
 def test_lag_is_absent_until_it_is_known() -> None:
@@ -244,6 +273,8 @@ def test_the_list_is_what_is_exposed() -> None:
     schema.heard(107 << 32, queued=0)
     schema.moved(100 << 32, seconds=0.5)
     schema.looked(1 << 32, {})
+    schema.table("Users", Phase.WAITING, table="users")
+    schema.passed("Users", BatchState(began=990.0), 1_020.0)
     clock = progress._clock
     assert isinstance(clock, Clock)
     expose = metrics.exposition(progress.snapshot)

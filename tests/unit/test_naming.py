@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartridge_warp.schema import naming
+from cartridge_warp import model
 from cartridge_warp.schema.naming import assign, snake, table_name
 
 SUFFIXED = re.compile(r"(?s).*_[0-9a-f]{8}")
@@ -206,7 +206,7 @@ def test_names_are_valid_unique_and_repeatable(
     assert len(set(names.values())) == len(paths)
     for name in names.values():
         assert 1 <= len(name.encode()) <= 63
-        assert name not in naming.OWN_COLUMNS | naming.SYSTEM_COLUMNS
+        assert name not in model.OWN_COLUMNS | model.SYSTEM_COLUMNS
     assert assign(paths, naming=style) == names
 
 

@@ -7,7 +7,8 @@ import threading
 import msgspec
 import pytest
 
-from cartridge_warp.engine.progress import Counts, Phase, Progress
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, Phase
 from cartridge_warp.errors import DestinationUnavailable, SourceUnavailable
 
 
@@ -52,6 +53,27 @@ def test_a_table_keeps_what_is_not_told_again(progress: Progress) -> None:
     (table,) = progress.snapshot().schemas[0].tables
     assert (table.table, table.expected, table.counts.copied) == ("orders", 9, 4)
     assert table.phase is Phase.COPYING
+
+
+def test_a_resync_is_counted_from_its_beginning(progress: Progress) -> None:
+    shop = progress.schema("shop")
+    shop.table("orders", Phase.STREAMING, expected=9, counts=Counts(read=9, copied=9))
+    shop.table("orders", Phase.RESYNCING, expected=12, reason="")
+    shop.committed("orders", Counts(read=5, copied=5))
+    shop.table("orders", Phase.RESYNCING)
+    (table,) = progress.snapshot().schemas[0].tables
+    assert (table.expected, table.copied, table.counts.copied) == (12, 5, 14)
+
+
+def test_counters_stand_when_a_schema_is_opened_again(progress: Progress) -> None:
+    shop = progress.schema("shop")
+    shop.table("orders", Phase.STARTING, expected=9, counts=Counts(read=4, copied=4))
+    shop.committed("orders", Counts(read=5, copied=5))
+    # Its chunks were planned anew, and three documents of them are committed.
+    again = Counts(read=3, copied=3)
+    shop.table("orders", Phase.STARTING, expected=9, counts=again)
+    (table,) = progress.snapshot().schemas[0].tables
+    assert (table.copied, table.counts.copied) == (3, 9)
 
 
 def test_a_snapshot_does_not_change_afterwards(progress: Progress) -> None:

@@ -11,6 +11,7 @@ from cartridge_warp import __version__, logs
 from .configuration import config
 from .demo import demo
 from .failures import EXIT_CODES, guarded
+from .resync import resync
 from .status import status
 from .sync import sync
 
@@ -34,7 +35,7 @@ def cwarp() -> None:
     """Keep PostgreSQL exactly equal to MongoDB: a first copy, then every change."""
 
 
-for _verb in (sync, status, demo, config):
+for _verb in (sync, resync, status, demo, config):
     cwarp.add_command(_verb)
 
 

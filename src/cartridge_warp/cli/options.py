@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cartridge_warp import config, logs
+from cartridge_warp import config, logs, registry
 from cartridge_warp.config import MonitoringSettings
 from cartridge_warp.config.environment import read_file
 from cartridge_warp.errors import ConfigError
@@ -91,12 +91,17 @@ def load(
 ) -> config.Settings:
     """The settings: command line > environment > env file > file > defaults.
 
-    Their passwords are hidden from everything this process shows from here on.
+    Their passwords are hidden from everything this process shows from here on. Raises
+    ConfigError, also for a connector that is not installed.
     """
     variables = {**(read_file(env_file) if env_file else {}), **os.environ}
     settings = config.load(path, overrides, variables, OPTIONS)
-    logs.hide(settings.source.connection_string)
-    logs.hide(settings.destination.connection_string)
+    for end in (settings.source, settings.destination):
+        logs.hide(end.connection_string)
+        for secret in config.secrets(end):
+            logs.hide_word(secret)
+    with placing(settings.places):
+        registry.check(settings)
     return settings
 
 

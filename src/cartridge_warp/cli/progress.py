@@ -14,7 +14,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from cartridge_warp import health
-from cartridge_warp.engine.progress import Counts, Progress, View
+from cartridge_warp.engine.progress import Progress
+from cartridge_warp.engine.views import Counts, View
 from cartridge_warp.metrics import Rates
 
 from . import tables

@@ -16,9 +16,10 @@ from rich.markup import escape
 from rich.text import Text
 
 from cartridge_warp import logs
-from cartridge_warp.config import DestinationSettings
+from cartridge_warp.config import DestinationSettings, Settings
+from cartridge_warp.config.model import POSTGRESQL
 from cartridge_warp.config.uri import DESTINATION_SCHEMES
-from cartridge_warp.engine.progress import Phase
+from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import (
     ConfigError,
     DestinationUnavailable,
@@ -32,8 +33,8 @@ from .tables import grid, phase
 if TYPE_CHECKING:
     from cartridge_warp.metadata.status import SchemaStatus, TableStatus
 
-_URI_VARIABLE = "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING"
-_SETTING = "destination.connection_string"
+URI_VARIABLE = "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING"
+SETTING = "destination.connection_string"
 _WATCH_SECONDS = 2.0
 
 
@@ -45,7 +46,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 @click.command(short_help="Show positions, tables, dead letters and errors.")
-@click.argument("uri", required=False, metavar="[POSTGRES_URI]", envvar=_URI_VARIABLE)
+@click.argument("uri", required=False, metavar="[POSTGRES_URI]", envvar=URI_VARIABLE)
 @click.option("--config", "config_file", type=FILE, help="Take the URI from here.")
 @env_file_option
 @click.option("--schema", help="This schema alone.")
@@ -69,10 +70,11 @@ def status(
     if config_file is not None:
         settings = load(config_file, {}, env_file)
         destination, places = settings.destination, settings.places
+        refuse_others("status", settings)
     elif uri is not None:
-        destination, places = _destination(uri), {_SETTING: "POSTGRES_URI"}
+        destination, places = destination_of(uri), {SETTING: "POSTGRES_URI"}
     else:
-        raise click.UsageError(f"give a POSTGRES_URI, --config, or {_URI_VARIABLE}")
+        raise click.UsageError(f"give a POSTGRES_URI, --config, or {URI_VARIABLE}")
     if metadata_schema is not None:
         destination = msgspec.structs.replace(
             destination, metadata_schema=metadata_schema
@@ -110,11 +112,21 @@ def read(destination: DestinationSettings, schema: str | None = None) -> Seen:
             hint="start with cwarp sync, or name the right database",
         )
     if schema is not None:
-        found = (_named(schema, found),)
+        found = (named(schema, found),)
     return Seen(datetime.now(UTC), found)
 
 
-def _destination(uri: str) -> DestinationSettings:
+def refuse_others(verb: str, settings: Settings) -> None:
+    """Raises ConfigError for a destination whose metadata this verb cannot know."""
+    if (found := settings.destination.type) != POSTGRESQL:
+        raise ConfigError(
+            f"{settings.places['destination.type']}: cwarp {verb} works on PostgreSQL, "
+            f"and this destination is {found}"
+        )
+
+
+def destination_of(uri: str) -> DestinationSettings:
+    """The settings that a URI alone makes. Raises ConfigError."""
     if not uri.startswith(DESTINATION_SCHEMES):
         raise ConfigError(
             f"POSTGRES_URI must start with {' or '.join(DESTINATION_SCHEMES)}",
@@ -124,7 +136,7 @@ def _destination(uri: str) -> DestinationSettings:
     return DestinationSettings(connection_string=uri)
 
 
-def _named(name: str, found: tuple[SchemaStatus, ...]) -> SchemaStatus:
+def named(name: str, found: tuple[SchemaStatus, ...]) -> SchemaStatus:
     by_name = {each.schema: each for each in found}
     if name in by_name:
         return by_name[name]
@@ -148,9 +160,14 @@ def _show(
 
 
 def _phase(schema: SchemaStatus, table: TableStatus) -> Phase:
+    if table.gone:
+        return Phase.GONE
     if not table.complete:
-        return Phase.COPYING if table.planned else Phase.STARTING
-    return Phase.STREAMING if schema.run_status == "running" else Phase.STOPPED
+        copying = Phase.RESYNCING if table.resync else Phase.COPYING
+        return copying if table.planned else Phase.STARTING
+    if schema.run_status != "running":
+        return Phase.STOPPED
+    return Phase.STREAMING if table.passes is None else Phase.WAITING
 
 
 def _age(seen: Seen, schema: SchemaStatus) -> float | None:
@@ -172,6 +189,23 @@ def _plain(seen: Seen) -> dict[str, Any]:
     return plain
 
 
+def _passes(table: TableStatus, now: datetime) -> Iterator[Text]:
+    """What is special about a table of batch mode."""
+    text = f"{table.name}: {table.passes:,} passes"
+    if table.last_pass is not None:
+        text += f", the last one {(now - table.last_pass).total_seconds():,.0f} s ago"
+    if table.next_pass is not None:
+        due = table.next_pass.astimezone(UTC)
+        text += f", the next one due {due:%Y-%m-%d %H:%M:%S} UTC"
+    yield Text(text)
+    if table.unread:
+        yield Text(
+            f"{table.name}: {table.unread:,} documents without a time in the "
+            "change_detection_column, whose changes passes do not see",
+            style="yellow",
+        )
+
+
 def _page(seen: Seen) -> RenderableType:
     return Group(*(part for each in seen.schemas for part in _section(seen, each)))
 
@@ -182,8 +216,11 @@ def _section(seen: Seen, schema: SchemaStatus) -> Iterator[RenderableType]:
         run += f" ({schema.instance})"
     yield Text(f"{schema.schema} <- {schema.database}: {run}", style="bold")
     age = _age(seen, schema)
+    passes = any(each.passes is not None for each in schema.tables)
     if schema.wall_time is None or age is None:
-        yield Text("position: none yet")
+        yield Text(
+            "position: none, read in batch mode" if passes else "position: none yet"
+        )
     else:
         when = schema.wall_time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         yield Text(
@@ -206,6 +243,9 @@ def _section(seen: Seen, schema: SchemaStatus) -> Iterator[RenderableType]:
             f"{each.rescued:,}",
         )
     yield table
+    for each in schema.tables:
+        if each.passes is not None:
+            yield from _passes(each, seen.at)
     for error in schema.errors:
         place = f" {error.table}" if error.table else ""
         times = f" ({error.count} times)" if error.count > 1 else ""

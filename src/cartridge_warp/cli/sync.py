@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
+import shlex
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,6 +20,7 @@ from cartridge_warp.engine.signals import StopSignal
 from cartridge_warp.errors import (
     ConfigError,
     DestinationUnavailable,
+    HistoryLost,
     PreconditionError,
     SourceUnavailable,
 )
@@ -43,7 +46,17 @@ log = logging.getLogger(__name__)
     metavar="A,B",
     help="Sync these collections alone; globs are allowed.",
 )
-@click.option("--once", is_flag=True, help="Copy, catch up to now, and end.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Copy, catch up to now (in batch mode: one pass), and end.",
+)
+@click.option(
+    "--full-resync",
+    is_flag=True,
+    help="Begin at a new position, and compare every table with its collection: what "
+    "differs is mended in place. The way out of lost history (exit 6).",
+)
 @click.option("--config", "config_file", type=FILE, metavar="FILE", help="A YAML file.")
 @env_file_option
 @click.option(
@@ -80,6 +93,7 @@ def sync(
     schema: str | None,
     tables: str | None,
     once: bool,
+    full_resync: bool,
     config_file: Path | None,
     env_file: Path | None,
     mode: str | None,
@@ -131,10 +145,29 @@ def sync(
         if tables is not None:
             _check_tables(settings, _names(tables))
         with views.shown(progress, style):
-            code = runner.run(settings, once=once, progress=progress, stop=stop)
+            try:
+                code = runner.run(
+                    settings,
+                    once=once,
+                    progress=progress,
+                    stop=stop,
+                    full_resync=full_resync,
+                )
+            except HistoryLost as error:
+                hint = error.hint
+                if "--full-resync" in hint:
+                    hint = _healing(hint)
+                raise HistoryLost(str(error), hint=hint) from error
             if code == 0:
                 logs.release()
             return code
+
+
+def _healing(hint: str) -> str:
+    """The hint, with the very command that helps."""
+    words = [word for word in sys.argv[1:] if word != "--full-resync"]
+    command = shlex.join(["cwarp", *map(logs.redact, words), "--full-resync"])
+    return f"run: {command}; {hint}"
 
 
 def _connections(src: str | None, dst: str | None) -> dict[str, object]:

@@ -11,13 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cartridge_warp import logs
-from cartridge_warp.engine.progress import (
-    Counts,
-    Phase,
-    SchemaView,
-    TableView,
-    View,
-)
+from cartridge_warp.engine.views import Counts, Phase, SchemaView, TableView, View
 
 #: Events a second by (schema, collection), as ``metrics.Rates`` gives them.
 Rates = Mapping[tuple[str, str], float]
@@ -25,14 +19,22 @@ Rates = Mapping[tuple[str, str], float]
 STYLES = {
     Phase.STANDBY: "yellow",
     Phase.COPYING: "cyan",
+    Phase.RESYNCING: "cyan",
     Phase.COPIED: "cyan",
     Phase.STREAMING: "green",
+    Phase.READING: "cyan",
+    Phase.WAITING: "green",
     Phase.DONE: "green",
     Phase.FAILED: "bold red",
     Phase.UNSUPPORTED: "yellow",
+    Phase.GONE: "yellow",
 }
+_COPYING = (Phase.COPYING, Phase.RESYNCING)
 # What a person watches comes first when the terminal is too short for all tables.
-_ORDER = {Phase.FAILED: 0, Phase.COPYING: 1, Phase.STARTING: 2, Phase.STREAMING: 3}
+_ORDER = {
+    **{Phase.FAILED: 0, Phase.COPYING: 1, Phase.RESYNCING: 1, Phase.STARTING: 2},
+    **{Phase.READING: 3, Phase.STREAMING: 4, Phase.WAITING: 5},
+}
 _RIGHT = {"rows", "rate", "lag", "ETA", "dead letters", "copied", "upserted"} | {
     *("deleted", "rescued", "chunks")
 }
@@ -49,7 +51,10 @@ def grid(*columns: str) -> Table:
 
 
 def live(view: View, rates: Rates) -> RenderableType:
-    """Every table with its phase, rows, rate, lag, time to go and dead letters."""
+    """Every table with its phase, rows, rate, lag, time to go and dead letters.
+
+    The lag of a table of batch mode is its own: the age of its last complete pass.
+    """
     table = grid("table", "phase", "rows", "rate", "lag", "ETA", "dead letters")
     rows = sorted(
         ((schema, each) for schema in view.schemas for each in schema.tables),
@@ -62,8 +67,8 @@ def live(view: View, rates: Rates) -> RenderableType:
             phase(each.phase),
             _rows(each),
             "" if rate is None else f"{rate:,.0f}/s",
-            _seconds(schema.lag_seconds),
-            _eta(each, rate),
+            _seconds(_lag(schema, each, view.taken)),
+            _eta(each, rate, view.taken),
             _count(each.counts.dead_letters, "red"),
         )
     return Group(table, *_troubles(view))
@@ -103,6 +108,16 @@ def _troubles(view: View) -> Iterator[Text]:
         for table in schema.tables:
             if table.last_error:
                 yield _trouble(_name(schema, table), table.last_error)
+            if table.unread:
+                yield _trouble(_name(schema, table), _unread(table.unread))
+
+
+def _unread(number: int) -> str:
+    """Never silent: what passes cannot see."""
+    return (
+        f"{number:,} document{'s' * (number != 1)} without a time in the "
+        "change_detection_column: passes do not see their changes"
+    )
 
 
 def _trouble(name: str, error: str) -> Text:
@@ -134,14 +149,23 @@ def _name(schema: SchemaView, table: TableView) -> str:
 
 
 def _rows(table: TableView) -> str:
-    if table.phase in (Phase.COPYING, Phase.STARTING) and table.expected:
-        return f"{table.counts.copied:,} / {table.expected:,}"
+    if table.phase in (*_COPYING, Phase.STARTING) and table.expected:
+        return f"{table.copied:,} / {table.expected:,}"
     return f"{table.counts.copied + table.counts.applied:,}"
 
 
-def _eta(table: TableView, rate: float | None) -> str:
-    left = table.expected - table.counts.copied
-    if table.phase is not Phase.COPYING or not rate or left <= 0:
+def _lag(schema: SchemaView, table: TableView, now: float) -> float | None:
+    if table.next_pass is None:
+        return schema.lag_seconds
+    return table.batch_lag(now)
+
+
+def _eta(table: TableView, rate: float | None, now: float) -> str:
+    """Until the copy is over, or the next pass begins."""
+    if table.phase is Phase.WAITING and table.next_pass is not None:
+        return _seconds(max(table.next_pass - now, 0.0))
+    left = table.expected - table.copied
+    if table.phase not in _COPYING or not rate or left <= 0:
         return ""
     return _seconds(left / rate)
 

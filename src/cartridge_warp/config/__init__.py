@@ -1,5 +1,7 @@
 """What the process was told to do: ``load`` reads it, the structs hold it."""
 
+from .connector import options, secrets
+from .detection import zone
 from .load import load
 from .model import (
     DestinationSettings,
@@ -25,5 +27,8 @@ __all__ = [
     "SourceSettings",
     "TableSettings",
     "load",
+    "options",
     "redact",
+    "secrets",
+    "zone",
 ]

@@ -103,6 +103,8 @@ def words(type_: Any) -> str:
     plain = bare(type_)
     if plain == Patterns:
         return "a list of names"
+    if get_origin(plain) is dict:
+        return "settings by name"
     if plain is bool or bool in get_args(plain):
         return "true or false"
     name = {int: "a whole number", float: "a number", str: "text"}[plain]
@@ -133,7 +135,7 @@ def _default(field: FieldInfo) -> str | None:
     if field.required:
         return None
     value = field.default
-    if value is None or value in ("", ()):
+    if value is None or value in ("", ()) or value is msgspec.NODEFAULT:
         return "unset"
     if isinstance(value, bool):
         return str(value).lower()

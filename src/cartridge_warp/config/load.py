@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from cartridge_warp.errors import ConfigError
 
-from . import cascade, document, environment, interpolate, rules
+from . import aliases, cascade, document, environment, interpolate, rules
 from .check import NO_OPTIONS, check
 from .model import Settings
 from .node import COMMAND_LINE, NOWHERE, Node, Problem, overlay
@@ -38,6 +38,7 @@ def load(
     root = Node({}, NOWHERE) if path is None else document.read(path)
     root = overlay(root, environment.tree(environ, problems))
     root = overlay(root, _tree(overrides))
+    root = aliases.replace(root, problems)
     root = interpolate.expand_node(root, environ, problems)
     _raise(problems)
     checked = check(root, options)

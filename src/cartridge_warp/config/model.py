@@ -7,7 +7,7 @@ reference page and the error messages are made from them.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -51,22 +51,124 @@ Misfit = Annotated[
         " the sync."
     ),
 ]
+Deletion = Annotated[
+    Literal["hard", "soft", "both"],
+    Meta(
+        description="The row of a deleted document: `hard` removes it, `soft` keeps it"
+        " and marks it, `both` removes it and keeps its last state in"
+        " `deletion_audit`."
+    ),
+]
+SoftColumn = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The column that is true in rows marked by `deletion_strategy:"
+        " soft`, beside `deleted_at`. A field of this name gets another column; a"
+        " table keeps the one that it has.",
+    ),
+]
+OnDrop = Annotated[
+    Literal["keep", "truncate", "drop"],
+    Meta(
+        description="The table of a collection that was dropped: `keep` keeps its rows"
+        " until the collection comes back, `truncate` removes them, `drop` removes the"
+        " table."
+    ),
+]
+OnHistoryLost = Annotated[
+    Literal["fail", "resync"],
+    Meta(
+        description="When MongoDB no longer has the changes behind the position: `fail`"
+        " ends with exit code 6, `resync` compares every table with its collection and"
+        " mends it in place."
+    ),
+]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Patterns = tuple[str, ...]
+Mode = Annotated[
+    Literal["", "stream", "batch"],
+    Meta(
+        description="`stream` follows the change stream, `batch` reads the collection"
+        " again and again. Unset, `change_detection_strategy` decides."
+    ),
+]
+Strategy = Annotated[
+    Literal["log", "timestamp", "hash", "change_stream"],
+    Meta(
+        description="How changes are found: `log` (or `change_stream`) in the change"
+        " stream; in batch mode `timestamp` by `change_detection_column`, `hash` by"
+        " comparing every document with its row."
+    ),
+]
+ChangeColumn = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The field that every write sets to its time: a date, a BSON"
+        " timestamp or an ObjectId. Dots lead into sub-documents. Strategy `timestamp`"
+        " needs it.",
+    ),
+]
+Overlap = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=604_800,
+        description="A pass reads again what lies this many seconds before the end of"
+        " the last one: writes that become visible later than they are dated, and"
+        " writers whose clocks differ.",
+    ),
+]
+Schedule = Annotated[
+    str,
+    Meta(
+        description="When passes begin: five fields of cron, in `source.timezone`."
+        " Unset, the polling interval decides."
+    ),
+]
+Interval = Annotated[
+    Seconds, Meta(description="Seconds between the end of a pass and the next one.")
+]
+DetectDeletes = Annotated[
+    bool,
+    Meta(
+        description="Compare the ids after each pass, and delete the rows whose"
+        " documents are gone. Strategy `hash` always does."
+    ),
+]
+Options = Annotated[
+    dict[str, Any],
+    Meta(
+        description="The connector's own settings, as its page names them; the"
+        " connectors that are shipped have none."
+    ),
+]
+
+#: The connectors whose settings these classes hold.
+MONGODB: Final = "mongodb"
+POSTGRESQL: Final = "postgresql"
 
 
 class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the documents come from."""
 
-    type: Annotated[Literal["mongodb"], Meta(description="The kind of source.")] = (
-        "mongodb"
-    )
+    type: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The kind of source: `mongodb`, or the name of an installed"
+            " connector. `full_document`, `read_preference`, `connection_timeout`,"
+            " `snapshot_batch_bytes` and `change_batch_size` are `mongodb`'s alone.",
+        ),
+    ] = MONGODB
     connection_string: Annotated[
         str,
         Meta(
             description="`mongodb://` or `mongodb+srv://` URI of a replica set or a"
-            " sharded cluster. Take it from `${VAR}` or a file."
+            " sharded cluster; for another connector what it says. Take it from"
+            " `${VAR}` or a file."
         ),
     ]
     database: Annotated[
@@ -113,6 +215,14 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 2000
     schema_sample_size: SampleSize = 1000
     max_document_depth: Depth = TableOptions().max_document_depth
+    on_history_lost: OnHistoryLost = "fail"
+    change_detection_strategy: Strategy = "log"
+    change_detection_column: ChangeColumn = "updated_at"
+    change_detection_overlap_seconds: Overlap = 60.0
+    timezone: Annotated[
+        str, Meta(description="The time zone of schedules, as `Europe/Berlin`.")
+    ] = "UTC"
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"SourceSettings({redact(self.connection_string)})"
@@ -127,13 +237,19 @@ class DestinationSettings(
     """Where the rows go."""
 
     type: Annotated[
-        Literal["postgresql"], Meta(description="The kind of destination.")
-    ] = "postgresql"
+        str,
+        Meta(
+            min_length=1,
+            description="The kind of destination: `postgresql`, or the name of an"
+            " installed connector. `metadata_schema`, `connection_timeout` and"
+            " `command_timeout` are `postgresql`'s alone.",
+        ),
+    ] = POSTGRESQL
     connection_string: Annotated[
         str,
         Meta(
-            description="`postgresql://` or `postgres://` URI. Take it from"
-            " `${VAR}` or a file."
+            description="`postgresql://` or `postgres://` URI; for another connector"
+            " what it says. Take it from `${VAR}` or a file."
         ),
     ]
     metadata_schema: Annotated[
@@ -149,6 +265,9 @@ class DestinationSettings(
     command_timeout: Annotated[
         Seconds, Meta(description="Seconds that one statement may take.")
     ] = 300.0
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = TableOptions().soft_delete_column
+    options: Options = {}
 
     def __repr__(self) -> str:
         return f"DestinationSettings({redact(self.connection_string)})"
@@ -210,12 +329,28 @@ class ErrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class TableSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table, the cascade resolved. name: a collection, or a glob of several."""
+    """One table, the cascade resolved. name: a collection, or a glob of several.
+
+    change_detection_strategy: "log" (the change stream), or one of batch mode,
+    "timestamp" or "hash".
+    """
 
     name: str
     options: TableOptions = TableOptions()
     schema_sample_size: int = 1000
     max_parallel_streams: int = 1
+    on_drop: OnDrop = "keep"
+    change_detection_strategy: str = "log"
+    change_detection_column: str = "updated_at"
+    change_detection_overlap_seconds: float = 60.0
+    schedule: str = ""
+    polling_interval_seconds: float = 5.0
+    detect_deletes: bool = False
+
+    @property
+    def batch(self) -> bool:
+        """It is read pass by pass, and not by the change stream."""
+        return self.change_detection_strategy != "log"
 
 
 class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,8 +369,19 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     snapshot_workers: int = 3
     stream_batch_size: int = 1000
     stream_batch_bytes: int = 16 << 20
+    timezone: str = "UTC"
+    on_history_lost: OnHistoryLost = "fail"
     tables: tuple[TableSettings, ...] = ()
     defaults: TableSettings = TableSettings(name="*")
+
+    @property
+    def has_stream(self) -> bool:
+        """Some collection may be streamed; where the filters are globs or none, it is
+        enough that one which is not there yet would be."""
+        for names in (self.table_whitelist, self.global_table_whitelist):
+            if names and not any(set(name) & set("*?[") for name in names):
+                return any(map(self.streams, names))
+        return any(not each.batch for each in (*self.tables, self.defaults))
 
     @property
     def lanes(self) -> int:
@@ -247,6 +393,14 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return _passes(
             collection, self.global_table_whitelist, self.global_table_blacklist
         ) and _passes(collection, self.table_whitelist, self.table_blacklist)
+
+    def streams(self, collection: str) -> bool:
+        """Is this collection followed by the change stream?"""
+        return self.selects(collection) and not self.table(collection).batch
+
+    def batches(self, collection: str) -> bool:
+        """Is this collection read pass by pass?"""
+        return self.selects(collection) and self.table(collection).batch
 
     def table(self, collection: str) -> TableSettings:
         """The collection's settings: its own, else the first glob's, else defaults."""

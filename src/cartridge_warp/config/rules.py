@@ -6,8 +6,24 @@ from typing import Final
 
 from msgspec.structs import asdict, fields
 
+from cartridge_warp.model import (
+    DELETED_AT,
+    DOCUMENT,
+    OWN_COLUMNS,
+    RESERVED_PREFIX,
+    SYSTEM_COLUMNS,
+    TableOptions,
+)
+
+from . import detection
 from .check import Checked, Values, nearest, variable
-from .model import DestinationSettings, HealthSettings, PrometheusSettings
+from .model import (
+    MONGODB,
+    POSTGRESQL,
+    DestinationSettings,
+    HealthSettings,
+    PrometheusSettings,
+)
 from .node import NOWHERE, Problem
 from .uri import DESTINATION_SCHEMES, SOURCE_SCHEMES
 
@@ -16,14 +32,33 @@ _SYSTEM_DATABASES: Final = frozenset({"admin", "config", "local"})
 #: "Naming Restrictions" in MongoDB's manual, for servers on any platform.
 _NOT_IN_DATABASE: Final = frozenset('/\\. "$\0*<>:|?')
 _MAX_NAME_BYTES: Final = 63
+#: Names that rows have for something else.
+_TAKEN_COLUMNS: Final = (OWN_COLUMNS | SYSTEM_COLUMNS | {DELETED_AT, DOCUMENT}) - {
+    TableOptions().soft_delete_column
+}
 
-#: What only its use can prove wrong: a URI's parts, a port that is taken.
+#: What only its use can prove wrong: a URI's parts, a port that is taken, and all that
+#: is a connector's own.
 USED_LATER: Final = (
+    "source.type",
     "source.connection_string",
+    "source.options",
+    "destination.type",
     "destination.connection_string",
+    "destination.options",
     "monitoring.prometheus.port",
     "monitoring.health.port",
 )
+
+#: The connector that a group is made for, and the settings that no other looks at.
+_OWN: Final = {"source": MONGODB, "destination": POSTGRESQL}
+_ALONE: Final = {
+    "source": {
+        *("full_document", "read_preference", "connection_timeout"),
+        *("snapshot_batch_bytes", "change_batch_size"),
+    },
+    "destination": {"metadata_schema", "connection_timeout", "command_timeout"},
+}
 
 _PROMETHEUS: Final = asdict(PrometheusSettings())
 _HEALTH: Final = asdict(HealthSettings())
@@ -37,9 +72,12 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
 
     Records a problem in ``checked`` for everything that cannot be meant.
     """
+    _connectors(checked)
     _uris(checked)
     _ports(checked)
+    detection.check(checked)
     top = checked.values
+    _soft_column(checked, "destination", top.get("destination", {}))
     metadata = top.get("destination", {}).get("metadata_schema", _METADATA)
     _schema_name(checked, "destination.metadata_schema", metadata)
     configured = top.get("schemas", [])
@@ -64,13 +102,36 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
     return chosen, mode or ("single" if len(chosen) == 1 else "multi")
 
 
+def _connectors(checked: Checked) -> None:
+    """No setting that the connector would not look at."""
+    for group, own in _OWN.items():
+        values = checked.values.get(group, {})
+        if _is_own(checked, group):
+            if values.get("options"):
+                checked.blame(f"{group}.options", f"{own} has none", "remove them")
+            continue
+        for name in values:
+            if name in _ALONE[group]:
+                checked.blame(
+                    f"{group}.{name}",
+                    f"a setting of {own} alone",
+                    f"the connector's own settings stand under {group}.options",
+                )
+
+
+def _is_own(checked: Checked, group: str) -> bool:
+    """Is the connector one of the two that are shipped?"""
+    own = _OWN[group]
+    return bool(checked.values.get(group, {}).get("type", own) == own)
+
+
 def _uris(checked: Checked) -> None:
     for group, schemes, other in (
         ("source", SOURCE_SCHEMES, DESTINATION_SCHEMES),
         ("destination", DESTINATION_SCHEMES, SOURCE_SCHEMES),
     ):
         uri = checked.values.get(group, {}).get("connection_string")
-        if uri is None or uri.startswith(schemes):
+        if uri is None or not _is_own(checked, group) or uri.startswith(schemes):
             continue
         swapped = uri.startswith(other)
         checked.blame(
@@ -151,6 +212,7 @@ def _listed(checked: Checked, schemas: list[Values], metadata: str) -> list[Valu
         else:
             _database_name(checked, f"{path}.name", name)
         complete.append({**schema, "database": own or name})
+        _soft_column(checked, path, schema)
         _tables(checked, path, schema.get("tables", []))
     return complete
 
@@ -175,6 +237,18 @@ def _tables(checked: Checked, path: str, tables: list[Values]) -> None:
         if name is not None and name in seen:
             checked.blame(f"{path}.tables[{at}].name", "a second table of this name")
         seen.add(name or "")
+        _soft_column(checked, f"{path}.tables[{at}]", table)
+
+
+def _soft_column(checked: Checked, path: str, group: Values) -> None:
+    """A column's name by PostgreSQL's rules, and none that rows have already."""
+    name, path = group.get("soft_delete_column", ""), f"{path}.soft_delete_column"
+    if len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
+        checked.blame(path, f"must have 1 to {_MAX_NAME_BYTES} bytes")
+    elif "\0" in name:
+        checked.blame(path, "must not hold a NUL")
+    elif name in _TAKEN_COLUMNS or name.startswith(RESERVED_PREFIX):
+        checked.blame(path, "a column that tables have for something else")
 
 
 def _database(checked: Checked, path: str, schema: str) -> str:
@@ -202,6 +276,8 @@ def _schema_name(checked: Checked, path: str, name: str, metadata: str = "") -> 
 
 def _database_name(checked: Checked, path: str, name: str) -> None:
     """MongoDB's rules, said so that a name taken from the schema's makes sense."""
+    if not _is_own(checked, "source"):
+        return
     if checked.option(path):
         hint = (
             "name the database in SRC: mongodb://HOST/DATABASE?authSource=admin, where"

@@ -9,7 +9,7 @@ SOURCE_SCHEMES: Final = ("mongodb://", "mongodb+srv://")
 DESTINATION_SCHEMES: Final = ("postgresql://", "postgres://")
 HIDDEN: Final = "***"
 
-_SECRET_NAME: Final = re.compile(r"password|passwd|pwd|token|secret|properties", re.I)
+SECRET_NAME: Final = re.compile(r"password|passwd|pwd|token|secret|properties", re.I)
 _PARAMETER: Final = re.compile(r"([^?&;=]+)=([^&;]*)")
 
 
@@ -33,4 +33,4 @@ def redact(uri: str) -> str:
 
 def _hide(parameter: re.Match[str]) -> str:
     name = parameter[1]
-    return f"{name}={HIDDEN}" if _SECRET_NAME.search(name) else parameter[0]
+    return f"{name}={HIDDEN}" if SECRET_NAME.search(name) else parameter[0]

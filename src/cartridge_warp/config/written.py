@@ -15,16 +15,26 @@ from msgspec import Meta, Struct
 from cartridge_warp.model import TableOptions
 
 from .model import (
+    ChangeColumn,
+    Deletion,
     Depth,
     DestinationSettings,
+    DetectDeletes,
     ErrorSettings,
     HealthSettings,
+    Interval,
     Misfit,
+    Mode,
     MonitoringSettings,
+    OnDrop,
+    Overlap,
     Patterns,
     PrometheusSettings,
     SampleSize,
+    Schedule,
+    SoftColumn,
     SourceSettings,
+    Strategy,
     Streams,
 )
 
@@ -93,7 +103,17 @@ class WrittenTable(Shape, kw_only=True):
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
     max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     on_misfit: Misfit = "rescue"
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
+    mode: Mode = ""
+    change_detection_strategy: Strategy = "log"
+    change_detection_column: ChangeColumn = "updated_at"
+    change_detection_overlap_seconds: Overlap = 60.0
+    schedule: Schedule = ""
+    detect_deletes: DetectDeletes = False
+    polling_interval_seconds: Interval = 5.0
 
 
 class Flow(Shape, kw_only=True):
@@ -142,7 +162,17 @@ class WrittenSchema(Flow, kw_only=True):
     max_document_depth: Depth = _OPTIONS.max_document_depth
     schema_sample_size: SampleSize = 1000
     default_max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     on_misfit: Misfit = "rescue"
+    deletion_strategy: Deletion = "hard"
+    soft_delete_column: SoftColumn = _OPTIONS.soft_delete_column
+    mode: Mode = ""
+    change_detection_strategy: Strategy = "log"
+    change_detection_column: ChangeColumn = "updated_at"
+    change_detection_overlap_seconds: Overlap = 60.0
+    schedule: Schedule = ""
+    detect_deletes: DetectDeletes = False
+    default_polling_interval: Interval = 5.0
 
 
 class Written(Flow, kw_only=True):
@@ -179,6 +209,7 @@ class Written(Flow, kw_only=True):
         ),
     ] = ()
     global_max_parallel_streams: Streams = 1
+    on_drop: OnDrop = "keep"
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
 
@@ -187,28 +218,20 @@ class Written(Flow, kw_only=True):
 #: because a setting that is read and ignored would be a lie.
 LATER: Final[Mapping[type[Struct], frozenset[str]]] = MappingProxyType(
     {
-        Written: frozenset(
-            "change_detection dry_run full_resync on_history_lost performance"
-            " schema_evolution".split()
-        ),
+        Written: frozenset("dry_run full_resync performance schema_evolution".split()),
         SourceSettings: frozenset(
-            "auth_source change_detection_column change_detection_strategy"
-            " connection_pool_size replica_set ssl_enabled timezone"
+            "auth_source connection_pool_size replica_set ssl_enabled"
             " use_change_streams".split()
         ),
         DestinationSettings: frozenset(
-            "database deletion_strategy max_connections max_retries min_connections"
+            "database max_connections max_retries min_connections"
             " pool_size schema upsert_mode".split()
         ),
-        WrittenSchema: frozenset(
-            "default_batch_size default_polling_interval mode schedule"
-            " schema_evolution".split()
-        ),
+        WrittenSchema: frozenset("default_batch_size schema_evolution".split()),
         WrittenTable: frozenset(
-            "deletion_strategy detect_deletes enable_schema_evolution exclude_fields"
+            "enable_schema_evolution exclude_fields"
             " filter full_load_batch_size full_load_enabled include_fields mask"
-            " mode polling_interval_seconds schedule"
-            " soft_delete_column stream_batch_size write_batch_size".split()
+            " stream_batch_size write_batch_size".split()
         ),
         MonitoringSettings: frozenset({"heartbeat_url", "webhook_url"}),
         PrometheusSettings: frozenset[str](),

@@ -88,6 +88,7 @@ def mongod(
     port: int | None = None,
     extra_args: Sequence[str] = (),
     test_commands: bool = False,
+    standalone: bool = False,
     own: bool = False,
     hide_installed: bool | None = None,
 ) -> Iterator[MongoServer]:
@@ -95,12 +96,13 @@ def mongod(
 
     directory: where its data is, kept afterwards; None: a temporary one.
     port: None: a free one.  test_commands: allow ``failCommand`` and its like.
-    own: start one even when CWARP_TEST_MONGODB_URI names another (a directory, a port
-    or extra arguments mean the same).  hide_installed: as CWARP_HIDE_INSTALLED_SERVERS.
+    standalone: no replica set.  own: start one even when CWARP_TEST_MONGODB_URI names
+    another (a directory, a port, extra arguments or standalone mean the same).
+    hide_installed: as CWARP_HIDE_INSTALLED_SERVERS.
     Raises PreconditionError when there is no usable binary or it does not start.
     """
     uri = os.environ.get(MONGODB_URI)
-    if uri and not (own or directory or port or extra_args):
+    if uri and not (own or directory or port or extra_args or standalone):
         yield MongoServer(uri, None, _port_of(uri, 27017), None)
         return
     binary = find_mongod(hide_installed)
@@ -111,7 +113,8 @@ def mongod(
         def command(number: int) -> list[str]:
             return [
                 *(str(binary), "--dbpath", str(data), "--port", str(number)),
-                *("--replSet", "rs0", "--bind_ip", "127.0.0.1", "--nounixsocket"),
+                *("--bind_ip", "127.0.0.1", "--nounixsocket"),
+                *(() if standalone else ("--replSet", "rs0")),
                 *("--wiredTigerCacheSizeGB", "0.25", "--quiet"),
                 *("--setParameter", "diagnosticDataCollectionEnabled=false"),
                 # There is no other member to hand over to: do not wait for one.
@@ -123,13 +126,14 @@ def mongod(
         with server(
             "mongod",
             command,
-            ready=_mongod_ready,
+            ready=_standalone_ready if standalone else _mongod_ready,
             port=port,
             log=home / "mongodb.log",
             stop=signal.SIGTERM,
             remove=remove,
         ) as (pid, number):
-            address = f"mongodb://127.0.0.1:{number}/?replicaSet=rs0"
+            options = "" if standalone else "?replicaSet=rs0"
+            address = f"mongodb://127.0.0.1:{number}/{options}"
             yield MongoServer(address, pid, number, home)
 
 
@@ -251,6 +255,17 @@ def _mongod_ready(port: int) -> bool:
             if "setName" not in hello:
                 _initiate(client, f"127.0.0.1:{port}")
             return bool(hello["isWritablePrimary"])
+    except pymongo.errors.PyMongoError:
+        return False
+
+
+def _standalone_ready(port: int) -> bool:
+    """Whether it takes writes."""
+    try:
+        with pymongo.MongoClient[dict[str, Any]](
+            "127.0.0.1", port, serverSelectionTimeoutMS=2000
+        ) as client:
+            return bool(client.admin.command("hello")["isWritablePrimary"])
     except pymongo.errors.PyMongoError:
         return False
 

@@ -117,7 +117,8 @@ class Batcher:
         for index in range(start, len(events)):
             event = events[index]
             if event.operation not in DOCUMENT_OPERATIONS:
-                transaction = None
+                # A transaction may make the collection that it writes to.
+                transaction = event.transaction
                 break
             its = event.transaction
             goes_on = its is not None and its == transaction

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from cwarp_core import KeyRanges, compare_keys
 
-from ..model import Chunk, ClusterTime
+from ..model import Chunk, ClusterTime, Committed
 
 
 class ChunkState(StrEnum):
@@ -28,9 +28,12 @@ class ChunkMap:
     It is told of a claim before the chunk's read time is taken, and of ``done`` after
     its COMMIT. So whoever sees ``pending`` after an event came knows that the chunk's
     read, still to come, has what the event tells.
+
+    written, removed: rows, by the commits it was told of.
     """
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.written = self.removed = 0
         self._by_id = {each.chunk_id: each for each in chunks}
         self._sort()
 
@@ -70,9 +73,11 @@ class ChunkMap:
         chunk: Chunk,
         read_time: ClusterTime,
         read_until: ClusterTime,
-        rest: Chunk | None,
+        committed: Committed,
     ) -> None:
-        """It is committed; ``rest``: the new chunk of what it left of its range."""
+        """It is committed."""
+        self.written += committed.written
+        self.removed += committed.removed
         self._set(
             replace(
                 chunk,
@@ -82,6 +87,7 @@ class ChunkMap:
             )
         )
         # Another worker may have claimed the rest already.
+        rest = committed.rest
         if rest is not None and rest.chunk_id not in self._by_id:
             self._set(rest)
 

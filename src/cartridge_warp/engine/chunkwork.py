@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from cwarp_core import BatchEncoder, EncodedBatch, Reject, Reply
 
-from ..model import Chunk, ClusterTime
+from ..model import Chunk, ClusterTime, Committed
 from ..protocols import Copier
 from .line import Line
-from .progress import Counts
+from .listing import followable
 from .shape import Shape
+from .views import Counts
 
-#: Told until when a committed chunk was read, and the new chunk of what is left of it.
-Done = Callable[[ClusterTime, Chunk | None], None]
+#: Told until when a committed chunk was read, and what its commit did.
+Done = Callable[[ClusterTime, Committed], None]
 
 
 def copy_chunk(
@@ -25,14 +26,16 @@ def copy_chunk(
     *,
     careful: bool,
     done: Done,
-) -> None:
+) -> EncodedBatch | None:
     """Copy a claimed chunk, or its beginning, and commit; ``done`` is told at once.
 
-    It ends early for the stop and for a structure change that somebody wants; with
-    nothing at all when the stop came before its transaction was opened. Raises what
-    its ends raise.
+    It ends early for the stop and for a structure change that somebody wants. With
+    nothing at all it ends when the stop came before its transaction was opened, when
+    its table is withdrawn, and where it has to but cannot be divided. Returns the rows
+    that the table should change for once the chunk was handed back. Raises what its
+    ends raise.
     """
-    _ChunkWork(line, copier, shape, chunk, read_time, careful, done).run()
+    return _ChunkWork(line, copier, shape, chunk, read_time, careful, done).run()
 
 
 class _ChunkWork:
@@ -64,7 +67,7 @@ class _ChunkWork:
             self._table, keep=self._careful
         )
 
-    def run(self) -> None:
+    def run(self) -> EncodedBatch | None:
         line, shape = self._line, self._shape
         replies = line.source.snapshot(
             shape.collection, self._chunk.range, self._read_time
@@ -75,27 +78,49 @@ class _ChunkWork:
             if not len(reply):
                 continue
             key = reply.key(0)
-            if line.stop.requested and not self._begun:
-                return
-            if self._begun and key and (line.stop.requested or shape.wanted):
-                self._commit(split_at=key)
-                return
+            if self._ends_before(key):
+                return None
             batch = self._encoded(reply)
             if self._drifts(batch):
-                if self._begun and key:
-                    self._commit(split_at=key)
-                    shape.evolve(batch)
-                    return
                 if not self._begun:
                     shape.evolve(batch)
                     self._encode_for_newest()
                     batch = self._encoded(reply)
-            self._begin()
+                elif self._divisible:
+                    if key and self._may_end_before(key):
+                        self._commit(split_at=key)
+                    return batch
+            if not self._begin():
+                return None
             self._write(batch)
-        if line.stop.requested and not self._begun:
-            return
-        self._begin()
-        self._commit()
+        stopped = line.stop.requested and not self._begun
+        if not shape.withdrawn and not stopped and self._begin():
+            self._commit()
+        return None
+
+    def _ends_before(self, key: bytes | None) -> bool:
+        """Does it end before this document, with its beginning or with nothing?"""
+        stop, shape = self._line.stop, self._shape
+        if shape.withdrawn or (stop.requested and not self._begun):
+            return True
+        if not self._begun or not (stop.requested or shape.wanted):
+            return False
+        if key and self._may_end_before(key):
+            self._commit(split_at=key)
+            return True
+        return stop.requested and not self._divisible
+
+    @property
+    def _divisible(self) -> bool:
+        """Can it end before its end at all?"""
+        resyncs = self._line.resyncs if self._chunk.resync else None
+        ordered = resyncs is None or resyncs.ordered(self._table)
+        return ordered and not self._chunk.range.whole
+
+    def _may_end_before(self, key: bytes) -> bool:
+        resyncs = self._line.resyncs if self._chunk.resync else None
+        divides = resyncs is None or resyncs.divides(self._table, key)
+        return divides and self._divisible
 
     def _encoded(self, reply: Reply) -> EncodedBatch:
         """One reply's rows alone, so that they can be dropped."""
@@ -108,12 +133,29 @@ class _ChunkWork:
             return False
         return self._shape.table is not self._table or bool(self._shape.changes(batch))
 
-    def _begin(self) -> None:
-        if not self._begun:
+    def _begin(self) -> bool:
+        """Open the transaction, once; False when the chunk has to be planned again."""
+        if not self._begun and self._suits():
             self._copier.begin(
                 self._chunk, self._table, self._read_time, careful=self._careful
             )
             self._begun = True
+        return self._begun
+
+    def _suits(self) -> bool:
+        """Do the chunk's bounds divide the rows as they divide the ids?
+
+        Not any more where the table's key was rewritten since it was planned.
+        """
+        resyncs = self._line.resyncs if self._chunk.resync else None
+        bounds = (self._chunk.range.lower, self._chunk.range.upper)
+        if resyncs is None or all(
+            each is None or resyncs.divides(self._table, each) for each in bounds
+        ):
+            return True
+        self._shape.withdrawn = True
+        self._line.asked.ask(self._shape.collection, "its key was rewritten")
+        return False
 
     def _write(self, batch: EncodedBatch) -> None:
         self._shape.check(batch)
@@ -127,7 +169,16 @@ class _ChunkWork:
         )
 
     def _commit(self, *, split_at: bytes | None = None) -> None:
-        rest = self._copier.commit(read_until=self._read_until, split_at=split_at)
-        self._done(self._read_until, rest)
-        self._line.letters.committed(self._table.name, self._rejects)
+        gone = False
+        if self._chunk.resync and not self._counts.read:
+            # A collection that was dropped reads like an empty one.
+            gone = followable(self._line, self._shape.collection) is None
+        committed = self._copier.commit(
+            read_until=self._read_until, split_at=split_at, gone=gone
+        )
+        self._done(self._read_until, committed)
+        refused = len(committed.refused)
+        self._counts += Counts(copied=-refused, dead_letters=refused)
+        rejects = [*self._rejects, *committed.refused]
+        self._line.letters.committed(self._table.name, rejects)
         self._line.progress.committed(self._shape.collection, self._counts)

@@ -1,27 +1,28 @@
-"""First copies of tables, beside the stream: chunk by chunk, some workers at a time.
+"""Copies of tables, beside the stream: chunk by chunk, some workers at a time.
 
 A chunk can end before any key, and what is left becomes another chunk. That is how a
 worker lets a structure change pass, and how a stop keeps what is done already.
+A resync is a copy into a table that has rows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from cwarp_core import ChangeEvent
 
-from ..errors import OutcomeUnknown, RowsRefused, SourceError, WarpError
-from ..model import Chunk, ClusterTime
-from ..protocols import Copier
+from ..errors import OutcomeUnknown
+from ..model import Chunk, ClusterTime, Committed
 from ..retry import Stopped
 from .chunks import ChunkMap, ChunkState
-from .chunkwork import copy_chunk
+from .copyworker import CopyWorker
 from .line import Line
-from .progress import Phase
 from .runtime import Task
 from .shape import Shape
+from .views import Phase
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +30,36 @@ log = logging.getLogger(__name__)
 #: again by the next start.
 _CLOSE_SECONDS = 1.5
 
+#: A wait for workers looks at the stop this often, in seconds.
+_TURN_SECONDS = 1.0
+
 
 class Copy:
     """The copies of one schema's tables, and what the stream has to know of them.
 
     A table is here from the moment its chunks are planned until the stream's position
     has passed everything its copy has read.
+
+    after: the schema's phase once nothing is copied any more.  completed: told of each
+    collection whose last chunk is done.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(
+        self,
+        line: Line,
+        *,
+        after: Phase = Phase.STREAMING,
+        completed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.failure: Exception | None = None
         self._line = line
+        self._after = after
+        self._completed = completed
         self._changed = line.runtime.condition()
         self._maps: dict[str, ChunkMap] = {}
-        self._broken: set[str] = set()
+        #: Tables with a chunk to claim, in order; how many workers are at each.
+        self._open: dict[str, Shape] = {}
+        self._busy: Counter[str] = Counter()
         self._careful: set[int] = set()
         self._tasks: list[Task] = []
         self._working = 0
@@ -54,21 +71,39 @@ class Copy:
         """
         with self._changed:
             for shape, chunks in tables:
+                shape.withdrawn = False
                 self._maps[shape.collection] = ChunkMap(chunks)
-        shapes = [
-            shape
-            for shape, chunks in tables
-            if any(each.state != ChunkState.DONE for each in chunks)
-        ]
-        workers = self._line.schema.snapshot_workers if shapes else 0
+                if any(each.state != ChunkState.DONE for each in chunks):
+                    self._open[shape.collection] = shape
+            workers = self._line.schema.snapshot_workers if self._open else 0
+            workers = max(workers - self._working, 0)
+            self._working += workers
         if workers:
             self._line.progress.phase(Phase.COPYING)
+        for _ in range(workers):
+            number = len(self._tasks)
+            self._tasks.append(self._line.start(self._work, f"copy-{number}"))
+
+    def withdraw(self, shapes: Sequence[Shape]) -> None:
+        """Copy these tables no more, and forget how far that is.
+
+        Waits for the workers that are at them, which give up what they have begun.
+        Nobody may be applying events. Raises Stopped.
+        """
+        names = [shape.collection for shape in shapes]
         with self._changed:
-            self._working += workers
-        for number in range(workers):
-            self._tasks.append(
-                self._line.start(lambda: self._work(shapes), f"copy-{number}")
-            )
+            for shape in shapes:
+                shape.withdrawn = True
+                self._open.pop(shape.collection, None)
+            while any(self._busy[name] for name in names):
+                self._changed.wait_for(
+                    lambda: not any(self._busy[name] for name in names), _TURN_SECONDS
+                )
+                if self._line.stop.requested:
+                    raise Stopped
+                self._line.progress.turn()
+            for name in names:
+                self._maps.pop(name, None)
 
     @property
     def working(self) -> bool:
@@ -129,49 +164,70 @@ class Copy:
             ]
             for name in consistent:
                 del self._maps[name]
+                self._line.progress.table(name, Phase.STREAMING)
         for name in consistent:
-            self._line.progress.table(name, Phase.STREAMING)
             log.info("table consistent", extra={"collection": name})
 
     # --- the workers ------------------------------------------------------------
 
-    def _work(self, shapes: Sequence[Shape]) -> None:
+    def _work(self) -> None:
         """One worker's life: table after table, until none has a chunk to claim."""
+        counted = True
         try:
             copier = self._line.retry(self._line.destination.copier)
             with contextlib.closing(copier):
-                worker = _Worker(self, self._line, copier)
-                for shape in shapes:
-                    if shape.collection not in self._broken:
-                        self._table(worker, shape)
+                worker = CopyWorker(self, self._line, copier)
+                while (shape := self._next()) is not None:
+                    self._table(worker, shape)
+                # It is counted out, so that whoever opens a table starts another.
+                counted = False
         except Stopped:
             pass
         except Exception as error:
             self._failed(error)
         finally:
             with self._changed:
-                self._working -= 1
+                self._working -= counted
                 finished = not self._working and self.failure is None
                 self._changed.notify_all()
             if finished and not self._line.stop.requested:
-                self._line.progress.phase(Phase.STREAMING)
+                self._line.progress.phase(self._after)
 
-    def _table(self, worker: _Worker, shape: Shape) -> None:
+    def _next(self) -> Shape | None:
+        """A table with a chunk to claim; without one the worker is counted out."""
+        with self._changed:
+            shape = next(iter(self._open.values()), None)
+            if shape is None or self._line.stop.requested:
+                self._working -= 1
+                return None
+            self._busy[shape.collection] += 1
+            return shape
+
+    def _table(self, worker: CopyWorker, shape: Shape) -> None:
+        name = shape.collection
         try:
             worker.table(shape)
         except Stopped:
             raise
         except Exception as error:
-            self._broken.add(shape.collection)
             self._failed(error)
-            self._line.progress.failed(error, shape.collection)
+            self._line.progress.failed(error, name)
             with self._line.structure:
                 self._line.destination.failed(error, shape.table)
+        finally:
+            with self._changed:
+                # Nothing is left to claim, or it cannot be copied. Whoever withdrew it
+                # opens it again only when nobody is at it.
+                self._busy[name] -= 1
+                self._open.pop(name, None)
+                self._changed.notify_all()
 
     def _failed(self, error: Exception) -> None:
         with self._changed:
             self.failure = self.failure or error
             self._changed.notify_all()
+
+    # --- what a worker tells ----------------------------------------------------
 
     def claimed(self, shape: Shape, chunk: Chunk) -> bool:
         """A worker has a chunk and will read it; must its rows be taken with care?"""
@@ -185,18 +241,26 @@ class Copy:
         chunk: Chunk,
         read_time: ClusterTime,
         read_until: ClusterTime,
-        rest: Chunk | None,
+        committed: Committed,
     ) -> None:
         """A worker has committed its chunk."""
         shape.read(read_until)
         with self._changed:
             chunks = self._maps[shape.collection]
-            chunks.done(chunk, read_time, read_until, rest)
+            chunks.done(chunk, read_time, read_until, committed)
             complete = chunks.complete
+            if complete:
+                # Told here: the position may pass it as soon as this is let go of.
+                self._line.progress.table(shape.collection, Phase.COPIED)
             self._changed.notify_all()
         if complete:
-            self._line.progress.table(shape.collection, Phase.COPIED)
-            log.info("table complete", extra={"collection": shape.collection})
+            extra: dict[str, object] = {"collection": shape.collection}
+            if chunk.resync:
+                extra |= {"written": chunks.written, "removed": chunks.removed}
+            log.info(
+                "table resynced" if chunk.resync else "table complete", extra=extra
+            )
+            self._completed(shape.collection)
 
     def handed_back(self, shape: Shape, chunk: Chunk, *, careful: bool) -> None:
         """A worker gave its chunk up, and nothing of it was kept."""
@@ -213,68 +277,3 @@ class Copy:
         with self._changed:
             self._maps[shape.collection].lost(chunk)
             self._changed.notify_all()
-
-
-class _Worker:
-    """One connection that copies chunks."""
-
-    def __init__(self, copy: Copy, line: Line, copier: Copier) -> None:
-        self._copy = copy
-        self._line = line
-        self._copier = copier
-
-    def table(self, shape: Shape) -> None:
-        """Copy chunks of this table until none can be claimed, or the stop comes."""
-        backoff = self._line.backoff()
-        while not self._line.stop.requested:
-            try:
-                chunk = self._copier.claim(shape.table)
-                if chunk is None:
-                    return
-                self._line.progress.table(shape.collection, Phase.COPYING)
-                self._chunk(shape, chunk)
-            except WarpError as error:
-                if not self._mends(error, shape):
-                    raise
-                self._line.trouble(error)
-                self._line.stop.wait(backoff.delay())
-            else:
-                backoff.reset()
-                self._line.progress.connected(True)
-
-    def _mends(self, error: WarpError, shape: Shape) -> bool:
-        """Will the chunk succeed later? Yes too when its collection is gone.
-
-        A collection dropped under an open cursor is an error; the next read finds no
-        document, which is the truth.
-        """
-        if error.retryable or not isinstance(error, SourceError):
-            return error.retryable
-        listed = self._line.retry(self._line.source.discover)
-        return all(each.name != shape.collection for each in listed)
-
-    def _chunk(self, shape: Shape, chunk: Chunk) -> None:
-        """Copy one chunk, or its beginning, and tell the map how it ended."""
-        copy, line, copier = self._copy, self._line, self._copier
-        careful = copy.claimed(shape, chunk)
-
-        def done(read_until: ClusterTime, rest: Chunk | None) -> None:
-            copy.done(shape, chunk, read_time, read_until, rest)
-
-        try:
-            # Only now, behind the claim: what a stream has told of before is older.
-            read_time = line.source.newest_time()
-            copy_chunk(
-                line, copier, shape, chunk, read_time, careful=careful, done=done
-            )
-        except OutcomeUnknown:
-            copy.lost(shape, chunk)
-            raise
-        except RowsRefused:
-            careful = True
-        finally:
-            # Nothing happens to a chunk that is committed, or lost. The map comes
-            # first: behind the abort another worker may claim the chunk.
-            copy.handed_back(shape, chunk, careful=careful)
-            with contextlib.suppress(WarpError):
-                copier.abort()

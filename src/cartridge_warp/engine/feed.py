@@ -24,6 +24,11 @@ from .runtime import Condition, Task
 MAX_REPLIES = 4
 MAX_BYTES = 64 << 20
 
+#: How long a reading waits for news, in seconds: of a stream without an end, and of one
+#: that ends at some time, which it only learns of with a reply.
+PATIENCE = 1.0
+HURRY = 0.1
+
 #: How long ``close`` waits for a read that is under way.
 CLOSE_SECONDS = 1.0
 
@@ -47,14 +52,18 @@ class Feed:
     """Replies of the change stream after ``position``, in order, each event once.
 
     Lives through every outage of the source: it reopens the stream after the last
-    reply it read. news: notified with every arrival. Use as a context manager.
+    reply it read. news: notified with every arrival.  patience: see ``Changes.read``.
+    Use as a context manager.
     """
 
-    def __init__(self, line: Line, position: Position, news: Condition) -> None:
+    def __init__(
+        self, line: Line, position: Position, news: Condition, patience: float
+    ) -> None:
         self.failure: Exception | None = None
         self._line = line
         self._after = position
         self._news = news
+        self._patience = patience
         self._changes: Changes | None = None
         self._decode: Callable[[bytes], Position]
         self._repeated = b""
@@ -124,7 +133,7 @@ class Feed:
             self._repeated = self._line.source.order(self._after.token)
             reached("stream_open")
         try:
-            reply = self._changes.read()
+            reply = self._changes.read(self._patience)
         except BaseException:
             self._close_changes()
             raise

@@ -12,10 +12,10 @@ from typing import Self
 from cwarp_core import ChangeEvent, Reject
 
 from ..config import SchemaSettings
-from ..errors import RowsRefused, StructureChanged
 from ..model import ClusterTime, Position
-from ..protocols import Applier
+from ..powers import Prepares
 from .batcher import CollectionChanges, Pending
+from .commit import commit
 from .copy import Copy
 from .line import Line
 from .part import Part, Piece, pieces
@@ -244,6 +244,7 @@ class _Lane:
         self._news = news
         self._part: Part | None = None
         self._piece: Piece | None = None
+        self._ahead: Prepares | None = None
         self._committed: ClusterTime = 0
         self._handed = 0
         self._tasks: list[Task] = []
@@ -300,6 +301,7 @@ class _Lane:
                 part = self._part
             assert part is not None
             for piece in pieces(self._line, self._tables, self._copy, part):
+                self._prepare(piece)
                 with self._news:
                     if not self._waits(lambda: self._piece is None):
                         return
@@ -308,8 +310,14 @@ class _Lane:
                         self._part = None
                     self._news.notify_all()
 
+    def _prepare(self, piece: Piece) -> None:
+        """Let the destination begin with a piece while it commits the one before."""
+        if self._piece is not None and self._ahead is not None:
+            self._ahead.prepare(piece.batch)
+
     def _apply(self) -> None:
         applier = self._line.retry(self._line.destination.applier)
+        self._ahead = applier if isinstance(applier, Prepares) else None
         with contextlib.closing(applier):
             while True:
                 with self._news:
@@ -318,7 +326,7 @@ class _Lane:
                     piece = self._piece
                 assert piece is not None
                 started = self._line.clock()
-                refused = self._commit(applier, piece)
+                refused = commit(self._line, applier, piece, wait=self._lanes.wait)
                 self._count(piece, refused)
                 with self._news:
                     self._piece = None
@@ -327,22 +335,6 @@ class _Lane:
                         self._committed = piece.part.position.cluster_time
                     self._lanes.committed(piece, self._line.clock() - started)
                     self._news.notify_all()
-
-    def _commit(self, applier: Applier, piece: Piece) -> Mapping[str, Sequence[Reject]]:
-        def attempt() -> Mapping[str, Sequence[Reject]]:
-            try:
-                return applier.commit(piece.batch)
-            except StructureChanged:
-                # A copy rewrote a key meanwhile, and these rows are of no use.
-                piece.encode(careful=piece.batch.careful)
-                raise
-            except RowsRefused:
-                if piece.batch.careful:
-                    raise
-                piece.encode(careful=True)
-                return attempt()
-
-        return self._line.retry(attempt, wait=self._lanes.wait)
 
     def _count(self, piece: Piece, refused: Mapping[str, Sequence[Reject]]) -> None:
         line = self._line

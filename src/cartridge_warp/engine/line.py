@@ -10,8 +10,10 @@ from typing import TypeVar
 from .. import logs
 from ..config import ErrorSettings, SchemaSettings
 from ..errors import WarpError
+from ..powers import KnowsPassing, Resyncs
 from ..protocols import Destination, Source
 from ..retry import Backoff, retrying
+from .asked import Asked
 from .letters import LetterLog
 from .progress import SchemaProgress, end_of
 from .runtime import Runtime, Task, Threads
@@ -28,7 +30,8 @@ class Line:
     stop: asks this line alone to end; asked for with the process's.  structure: held
     around every call of the destination that changes structure, since these come one at
     a time.  letters: is told of every dead letter once it is committed.  fatal: why the
-    line has to end, when a task beside its main one has seen that.
+    line has to end, when a task beside its main one has seen that.  resyncs: the
+    destination, if it can resync tables.  asked: those that it is to resync.
     """
 
     def __init__(
@@ -52,9 +55,27 @@ class Line:
         self.clock = self.runtime.clock
         self.structure = self.runtime.condition()
         self.letters = LetterLog(self.clock)
-        self.fatal: WarpError | None = None
+        self.fatal: Exception | None = None
+        self.resyncs = destination if isinstance(destination, Resyncs) else None
+        self.asked = Asked()
+        self._passing = source.passing if isinstance(source, KnowsPassing) else None
+        self._process = stop
         self._errors = errors or ErrorSettings()
         self._rng = rng or random.Random()
+
+    def renewed(self) -> Line:
+        """The same ends and record for another attempt, after this one was ended."""
+        return Line(
+            *(self.source, self.destination, self.schema, self.progress, self._process),
+            errors=self._errors,
+            rng=self._rng,
+            runtime=self.runtime,
+        )
+
+    def streams(self, collection: str) -> bool:
+        """Is it followed by the stream? What the source makes for itself is not."""
+        passing = self._passing is not None and self._passing(collection)
+        return not passing and self.schema.streams(collection)
 
     def retry(
         self, call: Callable[[], T], *, wait: Callable[[float], bool] | None = None

@@ -15,9 +15,9 @@ from ..model import Batch, ClusterTime, Position, TableChanges
 from .batcher import CollectionChanges
 from .copy import Copy
 from .line import Line
-from .progress import Counts, Phase
 from .shape import Shape
 from .tables import Tables
+from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,9 @@ class Part(Struct, frozen=True):
 class Piece:
     """As much of a part as one transaction takes; the last one has the position.
 
-    filtered: events of collections that are not synced.  ignored: collection -> events
-    that ask for nothing, because it has no table yet and no document to make one from.
+    filtered: events of collections that are not streamed.  ignored: collection ->
+    events that ask for nothing, because it has no table yet and no document to make one
+    from.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
     ignored: dict[str, int] = {}
     nbytes = filtered = 0
     for collection, changes in part.collections.items():
-        if not line.schema.selects(collection):
+        if not line.streams(collection):
             filtered += changes.events
             continue
         shape = tables.found(collection, changes.last.values())
@@ -114,7 +115,7 @@ def pieces(line: Line, tables: Tables, copy: Copy, part: Part) -> Iterator[Piece
             line.progress.table(collection, Phase.EMPTY)
             ignored[collection] = changes.events
             continue
-        overlaps = part.again or copy.concerns(collection)
+        overlaps = part.again or copy.concerns(collection) or shape.gone
         events = copy.sift(collection, changes.last.values())
         here = Slice(line, shape, overlaps=overlaps)
         unknown = here.take(events)
@@ -172,7 +173,7 @@ class Slice:
         self._line = line
         self._shape = shape
         self._documents: list[ChangeEvent] = []
-        self._deleted: list[bytes] = []
+        self._deleted: list[tuple[bytes, ClusterTime]] = []
 
     def take(self, events: Sequence[ChangeEvent]) -> list[bytes]:
         """Take events; returns the ids whose documents have to be looked up.
@@ -185,7 +186,7 @@ class Slice:
         for event in events:
             if event.operation == "delete":
                 if (key := event.key) is not None:
-                    self._deleted.append(key)
+                    self._deleted.append((key, event.cluster_time))
             elif event.has_document and self._is_newest(event):
                 self._documents.append(event)
             elif (key := event.key) is not None:
@@ -216,8 +217,18 @@ class Slice:
             self.table = self._shape.table
             self.rows = self._rows(keep)
         self._shape.check(self.rows)
-        self._deletes, self._unheld = _key_texts(self._deleted, self.table.key)
+        self._take_deleted()
         self._stale = _stale(self.rows.rejects, self.table.key)
+
+    def _take_deleted(self) -> None:
+        self._deletes: dict[str, ClusterTime] = {}
+        self._unheld: list[str] = []
+        for key, time in self._deleted:
+            text = held_text(key, self.table.key)
+            if text is None:
+                self._unheld.append(key_text(key, "canonical"))
+            else:
+                self._deletes[text] = time
 
     def _rows(self, keep: bool) -> EncodedBatch:
         encoder = self._line.destination.encoder(self.table, keep=keep)
@@ -235,6 +246,7 @@ class Slice:
             self.events,
             tuple(self._unheld),
             self._stale,
+            tuple(self._deletes.values()),
         )
 
     def counts(self, *, refused: int) -> Counts:
@@ -260,20 +272,16 @@ def _stale(rejects: Sequence[Reject], encoding: str) -> tuple[str, ...]:
         return ()
     documents = Reply.of_documents(sound)
     keys = map(documents.key, range(len(documents)))
-    texts, _ = _key_texts([each for each in keys if each is not None], encoding)
-    return tuple(texts)
+    texts = (held_text(each, encoding) for each in keys if each is not None)
+    return tuple(each for each in texts if each is not None)
 
 
-def _key_texts(keys: Sequence[bytes], encoding: str) -> tuple[list[str], list[str]]:
-    """The texts of these ids, and the canonical ones of those it cannot hold.
+def held_text(key: bytes, encoding: str) -> str | None:
+    """The text of an id; None for one that this encoding cannot hold.
 
     A row of such an id cannot exist, so there is nothing to delete but a dead letter.
     """
-    texts: list[str] = []
-    unheld: list[str] = []
-    for key in keys:
-        try:
-            texts.append(key_text(key, encoding))
-        except KeyKindError:
-            unheld.append(key_text(key, "canonical"))
-    return texts, unheld
+    try:
+        return key_text(key, encoding)
+    except KeyKindError:
+        return None

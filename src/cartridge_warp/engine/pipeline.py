@@ -6,16 +6,21 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from ..errors import Owned, PreconditionError, WarpError
+from ..errors import HistoryLost, Owned, PreconditionError, WarpError
 from ..killpoint import reached
 from ..model import ClusterTime, Position
 from ..retry import Stopped
+from .batch_mode import BatchMode
+from .batch_open import refuse_unusable
 from .copy import Copy
 from .heartbeat import Heartbeat
+from .history import told
 from .line import Line
-from .progress import Phase
+from .prepare import prepare, refuse_unsupported
+from .requests import Requests
 from .stream import Stream
-from .tables import Tables, refuse_unsupported
+from .tables import Tables
+from .views import Phase
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -24,19 +29,37 @@ log = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
 
 
-def run(line: Line, *, once: bool) -> None:
+def run(line: Line, *, once: bool, anew: bool = False) -> None:
     """Sync one schema until it is stopped, or with ``once`` until it caught up.
 
     The position is stored before anything is read, and the stream begins there, beside
     the copy. With ``once`` the end is the source's time when the last copy was done:
-    the tables are then as the source was at that moment. Closes both ends. Raises
-    WarpError.
+    the tables are then as the source was at that moment. anew: the position is a new
+    one, and every table is resynced; so it is too when the history behind the position
+    is lost, where the settings say so. Tables of batch mode are read beside that, with
+    ``once`` by one pass each; where there are no others, no change stream is opened.
+    Closes both ends. Raises WarpError.
     """
     with contextlib.closing(line.source), contextlib.closing(line.destination):
+        backoff, start = line.backoff(), _start
         try:
-            positions = _start(line)
-            with Heartbeat(line), Watch(line):
-                _sync(line, positions, once=once)
+            while True:
+                try:
+                    positions = start(line, anew=anew)
+                    with Heartbeat(line), Watch(line):
+                        _sync(line, positions, once=once)
+                except HistoryLost as error:
+                    if line.schema.on_history_lost == "fail":
+                        raise told(line, error) from error
+                    log.warning("%s; every table is resynced", told(line, error))
+                    line.destination.failed(error)
+                    # Nothing of this attempt may write any more: the next one is
+                    # another owner.
+                    line, anew, start = line.renewed(), True, _start_again
+                    if line.stop.wait(backoff.delay()):
+                        raise Stopped from error
+                else:
+                    break
             line.progress.phase(Phase.DONE)
         except Stopped:
             line.progress.phase(Phase.STOPPED)
@@ -47,34 +70,70 @@ def run(line: Line, *, once: bool) -> None:
             raise
 
 
-def _start(line: Line) -> list[Position]:
-    """Check both ends, own the schema and know where each lane goes on.
+def _start(line: Line, *, anew: bool) -> list[Position]:
+    """Open both ends.
 
     A server that cannot be reached now is an error: whoever starts a sync wants to
     hear of a wrong address, and a supervisor will start it again.
     """
-    source, destination = line.source, line.destination
     try:
-        started = destination.validate()
-        identity = source.validate(new=not started)
-        refuse_unsupported(line.schema, source.discover())
-        line.progress.connected(True, "source")
-        positions = _owned(line, lambda: destination.open(identity))
-        line.progress.connected(True, "destination")
-        reached("marker_read")
-        if not positions:
-            first = source.position_now()
-            positions = [first] * line.schema.lanes
-            destination.begin(first, line.schema.lanes)
-            log.info("starting with a first copy")
-        else:
-            log.info("going on where the last run ended")
+        return _open(line, anew=anew)
     except WarpError as error:
         if not error.retryable:
             raise
         raise PreconditionError(str(error), hint=error.hint) from error
+
+
+def _start_again(line: Line, *, anew: bool) -> list[Position]:
+    """The same later on, where a server that is away is waited for."""
+    return line.retry(lambda: _open(line, anew=anew))
+
+
+def _open(line: Line, *, anew: bool) -> list[Position]:
+    """Check both ends, own the schema and know where each lane goes on.
+
+    No position if the schema does not stream.
+    """
+    source, destination = line.source, line.destination
+    started = destination.validate()
+    identity = source.validate(new=not started)
+    listed = source.discover()
+    refuse_unsupported(line.schema, listed)
+    refuse_unusable(line, listed)
+    line.progress.connected(True, "source")
+    positions = _owned(line, lambda: destination.open(identity))
+    line.progress.connected(True, "destination")
+    reached("marker_read")
+    if not line.schema.has_stream:
+        log.info("reading in batch mode")
+        return []
+    if not positions:
+        first = source.position_now()
+        positions = [first] * line.schema.lanes
+        destination.begin(first, line.schema.lanes)
+        log.info("starting with a first copy")
+    elif anew:
+        positions = _restart(line)
+    else:
+        log.info("going on where the last run ended")
     line.progress.moved(min(each.cluster_time for each in positions))
     return positions
+
+
+def _restart(line: Line) -> list[Position]:
+    """Begin at a new position, with the wish that every table be resynced.
+
+    Both are stored at once. What happened before is in what is read for the resyncs.
+    """
+    if line.resyncs is None:
+        raise PreconditionError(
+            "this destination cannot resync its tables",
+            hint="copy into an empty one",
+        )
+    place = line.source.position_now()
+    line.resyncs.restart(place, line.schema.lanes)
+    log.info("starting anew: every table is resynced")
+    return [place] * line.schema.lanes
 
 
 def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
@@ -102,17 +161,26 @@ def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
 
 def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
     tables, copy = Tables(line), Copy(line)
+    batches = BatchMode(line, tables, once=once)
     try:
-        copied = tables.prepare(min(each.cluster_time for each in positions))
+        place = min((each.cluster_time for each in positions), default=0)
+        copied = prepare(line, tables, place)
+        batches.start()
+        if not positions:
+            batches.run()
+            return
         line.progress.phase(Phase.STREAMING)
         copy.start(copied)
-        if len(positions) != line.schema.lanes:
-            positions = _levelled(line, tables, copy, positions)
-        end = _End(line, copy) if once else _never
-        Stream(line, tables, copy, positions, end).run()
+        with Requests(line, tables):
+            if len(positions) != line.schema.lanes:
+                positions = _levelled(line, tables, copy, positions)
+            end = _End(line, copy, batches) if once else None
+            Stream(line, tables, copy, positions, end).run()
+        batches.check()
     finally:
         line.stop.request()
         copy.join()
+        batches.join()
 
 
 def _levelled(
@@ -131,20 +199,22 @@ def _levelled(
     return [place] * line.schema.lanes
 
 
-def _never() -> None:
-    """The end of a sync that follows its source."""
-
-
 class _End:
-    """The end of a sync that catches up: the source's time when the copy is done."""
+    """The end of a sync that catches up: the source's time when the copy is done, and
+    the passes of batch mode are."""
 
-    def __init__(self, line: Line, copy: Copy) -> None:
+    def __init__(self, line: Line, copy: Copy, batches: BatchMode) -> None:
         self._line = line
         self._copy = copy
+        self._batches = batches
         self._time: ClusterTime | None = None
 
     def __call__(self) -> ClusterTime | None:
-        if self._time is None and not self._copy.working:
+        working = self._copy.working or self._batches.working
+        if working or self._line.asked:
+            # Also a copy that was begun since.
+            self._time = None
+        elif self._time is None:
             reached("handover")
             self._time = self._line.retry(self._line.source.time_now)
         return self._time

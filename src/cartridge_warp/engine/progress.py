@@ -11,148 +11,24 @@ Times are wall-clock seconds (``time.time``); a time of the source is a cluster 
 from __future__ import annotations
 
 import bisect
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Final, Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import DestinationError, SourceError
-from ..model import ClusterTime
+from ..model import BatchState, ClusterTime
+from .views import BATCH_SECONDS, Counts, Phase, SchemaView, TableView, View
 
 End = Literal["source", "destination"]
-
-#: Upper bounds, in seconds, by which batches are counted. The last one has none.
-BATCH_SECONDS: Final = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, math.inf),
-)
-
-
-class Phase(StrEnum):
-    """Where a schema or a table is in its life."""
-
-    STARTING = "starting"
-    #: Another process owns the schema; this one takes over when that ends.
-    STANDBY = "standby"
-    #: A collection without a document: its table comes with the first one.
-    EMPTY = "empty"
-    #: A kind of collection that cannot be followed; ``last_error`` says why.
-    UNSUPPORTED = "unsupported"
-    COPYING = "copying"
-    #: Every document is there; the stream has not passed the time of the copy yet.
-    COPIED = "copied"
-    STREAMING = "streaming"
-    DONE = "done"
-    STOPPED = "stopped"
-    FAILED = "failed"
 
 
 #: While a stream is followed. A source that has told nothing for so long, in seconds,
 #: is behind by that too: with nothing to tell it says so every second.
 _FOLLOWING: Final = (Phase.COPYING, Phase.STREAMING)
 SILENT_SECONDS: Final = 5.0
-
-
-class Counts(Struct, frozen=True):
-    """How many documents and change events went where.
-
-    read: documents of the copy and change events that came in.  copied: rows of the
-    copy.  applied: events that are rows (or deletes) now, ``deleted`` of them deletes.
-    superseded: events that a later state of their key made needless.  dead_letters:
-    documents kept raw because they fit no row.  ignored: events that ask for nothing,
-    such as a delete of an id that the table cannot hold.  rescued: values (not
-    documents) kept in ``_cwarp_extra``.
-    """
-
-    read: int = 0
-    copied: int = 0
-    applied: int = 0
-    deleted: int = 0
-    superseded: int = 0
-    dead_letters: int = 0
-    ignored: int = 0
-    rescued: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            *(
-                getattr(self, name) + getattr(other, name)
-                for name in self.__struct_fields__
-            )
-        )
-
-
-class TableView(Struct, frozen=True):
-    """One table. ``expected``: the source's estimate of documents to copy.
-
-    table: its name in the destination, "" while it has none.  pending_letters: dead
-    letters that wait in the destination, those of earlier runs included; None until
-    known.
-    """
-
-    collection: str
-    table: str = ""
-    phase: Phase = Phase.STARTING
-    expected: int = 0
-    counts: Counts = Counts()
-    structure_changes: int = 0
-    pending_letters: int | None = None
-    last_commit: float | None = None
-    last_error: str = ""
-
-
-class SchemaView(Struct, frozen=True):
-    """One schema.
-
-    source_time: the newest cluster time the source told us.  position_time: the
-    cluster time of the committed position.  lag_seconds: between the two, by the
-    source's clock; 0 when nothing is left to do, None until known.  source_connected,
-    destination_connected: False while that end is being reached for.  turned: when a
-    loop of this schema last turned.  moved: when the position was last committed.
-    queued: replies read and not yet taken.  oldest_time: the oldest cluster time the
-    source still has the changes of, None when it does not tell.  batches: commits of
-    the stream, by the bounds of ``BATCH_SECONDS``.  batch_seconds: the time they took
-    together.  filtered: change events of collections that are not synced.
-    """
-
-    name: str
-    database: str
-    phase: Phase = Phase.STARTING
-    tables: tuple[TableView, ...] = ()
-    source_time: ClusterTime | None = None
-    position_time: ClusterTime | None = None
-    oldest_time: ClusterTime | None = None
-    lag_seconds: float | None = None
-    source_connected: bool = False
-    destination_connected: bool = False
-    turned: float = 0.0
-    moved: float | None = None
-    last_commit: float | None = None
-    last_error: str = ""
-    errors: tuple[tuple[str, int], ...] = ()
-    retries: int = 0
-    filtered: int = 0
-    queued: int = 0
-    batches: tuple[int, ...] = (0,) * len(BATCH_SECONDS)
-    batch_seconds: float = 0.0
-
-    @property
-    def connected(self) -> bool:
-        """Both ends can be used."""
-        return self.source_connected and self.destination_connected
-
-
-class View(Struct, frozen=True):
-    """Everything at one moment; rates are the difference of two views."""
-
-    started: float
-    taken: float
-    schemas: tuple[SchemaView, ...]
 
 
 def end_of(error: Exception) -> End | None:
@@ -227,6 +103,10 @@ class SchemaProgress:
         self._heard: float | None = None
         self._errors: dict[str, int] = {}
 
+    def now(self) -> SchemaView:
+        with self._lock:
+            return self.view()
+
     def view(self) -> SchemaView:
         """The caller holds the store's lock."""
         return replace(
@@ -247,7 +127,7 @@ class SchemaProgress:
     def phase(self, phase: Phase) -> None:
         with self._lock:
             self._view = replace(self._view, phase=phase)
-        if phase in (Phase.STREAMING, Phase.STANDBY):
+        if phase in (Phase.STREAMING, Phase.STANDBY, Phase.WAITING):
             self._begin()
 
     def connected(self, yes: bool, end: End | None = None) -> None:
@@ -287,16 +167,22 @@ class SchemaProgress:
     ) -> None:
         """A table is in this phase now; what is not given stays as it was.
 
-        counts: what earlier processes committed, for the first call about a table.
+        counts: of the copy that is under way or done, when its chunks are known; the
+        first time about a table, which begins with what earlier processes committed.
+        expected: of a copy, or of a resync, that begins.
         """
         with self._lock:
-            seen = self._tables.get(collection) or TableView(collection=collection)
+            seen = self._tables.get(collection)
+            if seen is None:
+                seen = TableView(collection=collection, counts=counts or Counts())
+            begins = counts or (phase is Phase.RESYNCING and expected is not None)
+            copied = counts.copied if counts else 0
             self._tables[collection] = replace(
                 seen,
                 phase=phase,
+                before=seen.counts.copied - copied if begins else seen.before,
                 table=seen.table if table is None else table,
                 expected=seen.expected if expected is None else expected,
-                counts=seen.counts if counts is None else counts,
                 last_error=seen.last_error if reason is None else reason,
             )
         self._begin()
@@ -312,6 +198,18 @@ class SchemaProgress:
                 last_commit=now,
             )
             self._view = replace(self._view, last_commit=now, turned=now)
+
+    def passed(self, collection: str, state: BatchState, due: float) -> None:
+        """Where a table of batch mode is now, and when its next pass begins."""
+        with self._lock:
+            seen = self._tables.get(collection) or TableView(collection=collection)
+            self._tables[collection] = replace(
+                seen,
+                passes=state.passes,
+                last_pass=state.began or None,
+                next_pass=due,
+                unread=state.unread,
+            )
 
     def restructured(self, collection: str, changes: int) -> None:
         """So many structure changes of this table are committed."""

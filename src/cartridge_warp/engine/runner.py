@@ -19,9 +19,17 @@ log = logging.getLogger(__name__)
 FAILED = 1
 
 
-def run(settings: Settings, *, once: bool, progress: Progress, stop: StopSignal) -> int:
+def run(
+    settings: Settings,
+    *,
+    once: bool,
+    progress: Progress,
+    stop: StopSignal,
+    full_resync: bool = False,
+) -> int:
     """Sync every schema of the settings; return the exit code.
 
+    full_resync: each begins at a new position, with a resync of every table.
     Each runs in a thread of its own. The error of a single one is the caller's:
     WarpError. Of several, one that fails is logged and never stops another, and the
     highest of their exit codes is returned. The caller has installed ``stop``.
@@ -32,7 +40,9 @@ def run(settings: Settings, *, once: bool, progress: Progress, stop: StopSignal)
     alone = len(lines) == 1
     # Never in the calling thread: it has to be free for the stop's signals.
     tasks = [
-        line.start(partial(_guarded, line, once, failures, alone), "schema")
+        line.start(
+            partial(_guarded, line, once, full_resync, failures, alone), "schema"
+        )
         for line in lines
     ]
     for task in tasks:
@@ -42,10 +52,12 @@ def run(settings: Settings, *, once: bool, progress: Progress, stop: StopSignal)
     return max(map(_exit_code, failures), default=0)
 
 
-def _guarded(line: Line, once: bool, failures: list[Exception], alone: bool) -> None:
+def _guarded(
+    line: Line, once: bool, anew: bool, failures: list[Exception], alone: bool
+) -> None:
     """Run a schema whose failure is its own; one of several tells it in the log."""
     try:
-        pipeline.run(line, once=once)
+        pipeline.run(line, once=once, anew=anew)
     except Exception as error:
         failures.append(error)
         if alone:

@@ -50,6 +50,9 @@ class Runtime(Protocol):
     def clock(self) -> float:
         """Monotonic seconds."""
 
+    def now(self) -> float:
+        """Seconds since 1970, which may jump. For the times of day of batch mode."""
+
 
 class Threads:
     """The runtime of a process: a thread a task."""
@@ -65,3 +68,6 @@ class Threads:
 
     def clock(self) -> float:
         return time.monotonic()
+
+    def now(self) -> float:
+        return time.time()

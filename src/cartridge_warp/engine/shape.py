@@ -36,16 +36,30 @@ class Shape:
     """One table as it is now, and the one place that changes it. Thread-safe.
 
     table: the newest version.  wanted: somebody is about to change the table, and who
-    holds a transaction on it should end that soon.  lookup_keys: ids whose documents
+    holds a transaction on it should end that soon.  withdrawn: it is not copied for
+    now, or not any more.  since: as in ``Origin``.  gone: its rows are those of a
+    collection that is there no more.  absent: a time at which it was not there.
+    lookup_keys: ids whose documents
     may be looked up at once, so that they fit memory whatever their size.
     read_until: no row is newer than this, or than its last event; rows that were read
     may be newer than the position. known: such a time for the rows that are there.
     """
 
-    def __init__(self, line: Line, table: Table, known: ClusterTime = 0) -> None:
+    def __init__(
+        self,
+        line: Line,
+        table: Table,
+        known: ClusterTime = 0,
+        *,
+        since: ClusterTime = 0,
+    ) -> None:
         self._line = line
         self.table = table
+        self.since = since
+        self.gone = False
+        self.absent: ClusterTime = 0
         self.wanted = False
+        self.withdrawn = False
         self.lookup_keys = _FIRST_LOOKUP
         self.read_until = known
         self._reading = threading.Lock()

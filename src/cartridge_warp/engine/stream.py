@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from cwarp_core import ChangeEvent
-
 from ..killpoint import reached
 from ..model import ClusterTime, Position
 from ..retry import Stopped
 from .batcher import DOCUMENT_OPERATIONS, Batcher, Pending
 from .copy import Copy
-from .feed import Arrival, Feed
+from .feed import HURRY, PATIENCE, Arrival, Feed
 from .lanes import IDLE_SECONDS, Lanes
 from .line import Line
+from .structure import Structure
 from .tables import Tables
 
 log = logging.getLogger(__name__)
@@ -25,19 +24,12 @@ TURN_SECONDS = 1.0
 #: How long a stop waits for what the lanes have begun; then it is done again.
 DRAIN_SECONDS = 5.0
 
-#: The rows of these stay as they are, whatever happened to their collection.
-_REMOVALS = {
-    "drop": "collection dropped",
-    "dropDatabase": "database dropped",
-    "rename": "collection renamed",
-}
-
 
 class Stream:
     """Follows the source from the smallest of the lanes' ``positions`` on.
 
     until: asked at every turn; the stream ends as soon as its position has reached the
-    time it answers. None: not yet, or never.
+    time it answers, None: not yet. Without ``until`` it never ends.
     """
 
     def __init__(
@@ -46,11 +38,12 @@ class Stream:
         tables: Tables,
         copy: Copy,
         positions: Sequence[Position],
-        until: Callable[[], ClusterTime | None],
+        until: Callable[[], ClusterTime | None] | None = None,
     ) -> None:
         self._line = line
         self._tables = tables
         self._copy = copy
+        self._structure = Structure(line, tables, copy)
         self._until = until
         self._news = line.runtime.condition()
         self._lanes = Lanes(line, tables, copy, positions, self._news)
@@ -69,7 +62,8 @@ class Stream:
         self._several = len(positions) > 1
         self._reached: Position | None = None
         self._settled = False
-        self._feed = Feed(line, first, self._news)
+        patience = PATIENCE if until is None else HURRY
+        self._feed = Feed(line, first, self._news, patience)
 
     def run(self) -> Position:
         """Returns the end's position, where every lane stands then.
@@ -89,7 +83,7 @@ class Stream:
     def _turn(self) -> Position | None:
         """What can be done at once; the end's position when it is reached."""
         self._line.progress.turn()
-        until = self._until()
+        until = self._until() if self._until is not None else None
         with self._news:
             self._news.wait_for(self._has_work, TURN_SECONDS)
             arrival = self._feed.take() if self._has_room else None
@@ -98,6 +92,7 @@ class Stream:
             self._take(arrival)
         elif self._ready and self._lanes.free:
             self._submit()
+        self._resync()
         if self._ends(until) or self._rests():
             position = self._level()
             return position if self._ends(until) else None
@@ -138,10 +133,19 @@ class Stream:
         while (index := batcher.extend(events, index)) < len(events):
             event = events[index]
             if event.operation not in DOCUMENT_OPERATIONS:
-                self._structure(event)
+                if self._structure.concerns(event):
+                    self._settle()
+                    self._structure.happened(event)
+                batcher.passed(event.token)
+                self._structure.noticed(event)
+                self._resync()
                 index += 1
             else:
                 self._submit()
+        if gone := self._tables.gone:
+            # A server before 6.0 does not tell of a collection that is made.
+            for event in [each for each in events if each.collection in gone]:
+                self._structure.noticed(event)
         batcher.reply_used_up(arrival.token, settled=arrival.settled)
         if arrival.token is not None:
             self._reached = self._feed.position_of(arrival.token)
@@ -226,6 +230,13 @@ class Stream:
         else:
             self._level()
 
+    def _resync(self) -> None:
+        """Begin the resyncs that are asked for, unless a transaction is open."""
+        asked = self._line.asked
+        if asked and not self._batcher.inside_transaction:
+            self._settle()
+            self._structure.resync(asked.take())
+
     def _rests(self) -> bool:
         """Is a place without events worth a commit, now and then?"""
         batcher = self._batcher
@@ -245,24 +256,3 @@ class Stream:
         if self._again and self._line.source.order(at.token) < self._again:
             return False
         return at.cluster_time > until or (self._settled and at.cluster_time == until)
-
-    # --- structure --------------------------------------------------------------
-
-    def _structure(self, event: ChangeEvent) -> None:
-        """A collection came, went or changed. Rows are kept; a new name is copied."""
-        operation, name = event.operation, event.collection
-        if operation in _REMOVALS:
-            # What came before belongs to the old name.
-            self._settle()
-            if not name or self._tables.get(name) is not None:
-                namespace = f"{event.database}.{name}" if name else event.database
-                log.warning(
-                    "%s; the rows that were copied from it are kept",
-                    _REMOVALS[operation],
-                    extra={"namespace": namespace},
-                )
-        if operation == "rename" and (new := event.to_collection) is not None:
-            renamed = self._tables.renamed(new)
-            if renamed is not None:
-                self._copy.start([renamed])
-        self._batcher.passed(event.token)

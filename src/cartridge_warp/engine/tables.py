@@ -3,130 +3,191 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 from msgspec.structs import replace
 
 from cwarp_core import ChangeEvent, Observation, key_encoding
 
-from ..config import SchemaSettings, TableSettings
-from ..errors import PreconditionError
-from ..model import Chunk, ChunkRange, ClusterTime, Collection, Table, TableState
+from ..config import TableSettings
+from ..errors import PreconditionError, StructureRefused
+from ..model import Chunk, ChunkRange, ClusterTime, Origin, Table, TableState
+from ..powers import Resyncs
+from ..schema.evolve import soft_delete
 from ..schema.infer import infer_table, key_encoding_of
 from .line import Line
-from .progress import Counts, Phase
 from .shape import Shape
+from .views import Phase
 
 log = logging.getLogger(__name__)
 
-#: Kinds that no change stream covers, and why.
-UNSUPPORTED = {
-    "view": "a view has no documents of its own to follow; sync its collection",
-    "timeseries": "MongoDB has no change stream for time-series collections",
+#: A table, and the chunks by which it is copied.
+Planned = tuple[Shape, Sequence[Chunk]]
+
+#: What the log says of a table whose collection is gone, by ``on_drop``.
+_RETIRED = {
+    "keep": "the rows that were copied from it are kept",
+    "truncate": "its rows were removed (on_drop: truncate)",
+    "drop": "the table was dropped (on_drop: drop)",
 }
 
 
-def refuse_unsupported(schema: SchemaSettings, listed: Iterable[Collection]) -> None:
-    """Raises PreconditionError for a collection that is asked for by its name and can
-    never be followed; one that only a glob or nothing chooses is left out later."""
-    asked = {*schema.table_whitelist, *schema.global_table_whitelist}
-    for each in listed:
-        reason = UNSUPPORTED.get(each.kind)
-        if reason is not None and each.name in asked and schema.selects(each.name):
-            raise PreconditionError(
-                f"{schema.database}.{each.name} cannot be synced: {reason}",
-                hint="leave it out of --tables, or of the whitelist in the file",
-            )
-
-
 class Tables:
-    """The synced tables by collection. Any thread, once they are prepared."""
+    """The synced tables by collection. Any thread, once they are prepared.
+
+    states: what the destination had at the start.  gone: streamed collections that are
+    there no more, and whose tables are.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._making = line.runtime.condition()
         self._shapes: dict[str, Shape] = {}
         self._names: set[str] = set()
+        self.states: Mapping[str, TableState] = {}
+        self.gone: set[str] = set()
 
     def get(self, collection: str) -> Shape | None:
         return self._shapes.get(collection)
 
-    def prepare(
-        self, position_time: ClusterTime
-    ) -> list[tuple[Shape, Sequence[Chunk]]]:
-        """Find or make the table of every selected collection.
+    @property
+    def streamed(self) -> list[Shape]:
+        """Those that the change stream feeds."""
+        shapes = list(self._shapes.values())
+        return [each for each in shapes if self._line.streams(each.collection)]
 
-        Returns those whose copy is not complete, or has read what the position has not
-        passed. A collection without documents gets none yet: its key's type is not
-        known before the first document, and that one will come with the stream.
+    def named(self, table: str) -> Shape | None:
+        """A streamed one by the name of its table."""
+        named = (each for each in self.streamed if each.table.name == table)
+        return next(named, None)
+
+    def open(self) -> Mapping[str, TableState]:
+        """Ask the destination which tables there are, by collection."""
+        found = self._line.retry(self._line.destination.tables)
+        self._names = {state.table.name for state in found}
+        self.states = {state.table.collection: state for state in found}
+        return self.states
+
+    def known(self, state: TableState, read_until: ClusterTime = 0) -> Shape:
+        """A table made by an earlier run, as the settings are now.
+
+        read_until: as ``Shape`` has it.
         """
         line = self._line
-        states = {
-            state.table.collection: state
-            for state in line.retry(line.destination.tables)
-        }
-        self._names = {state.table.name for state in states.values()}
-        self._check_left(states)
-        # Whoever owned the schema before has read nothing newer than this.
-        newest = line.retry(line.source.newest_time) if states else 0
-        listed = [
-            each
-            for each in line.retry(line.source.discover)
-            if line.schema.selects(each.name) and self._can_follow(each)
-        ]
-        sizes = {each.name: each.documents for each in listed}
-        # A table whose collection is gone stays, and follows it if it comes back.
-        kept = [name for name in states if line.schema.selects(name)]
-        copied = []
-        for name in dict.fromkeys([*sizes, *kept]):
-            state = states.get(name)
-            if state is not None:
-                shape = self._add(self._as_set(state.table), newest)
-                if state.pending_letters:
-                    waiting = partial(line.destination.waiting_keys, state.table)
-                    shape.make_up(line.retry(waiting))
-            elif (made := self._create(name)) is not None:
-                shape = made
-            else:
-                line.progress.table(name, Phase.EMPTY)
-                continue
-            if state is not None and state.planned:
-                chunks: Sequence[Chunk] = state.chunks
-            else:
-                chunks = self._plan(shape, self._chunks(name))
-            phase = _phase(chunks, position_time)
-            if phase is not Phase.STREAMING:
-                copied.append((shape, chunks))
-            documents = sum(each.documents for each in chunks)
-            if phase is Phase.STARTING and documents:
-                done = sum(each.state == "done" for each in chunks)
-                log.info(
-                    "copy goes on",
-                    extra={"table": shape.table.name, "documents_copied": documents}
-                    | {"chunks_done": done, "chunks_left": len(chunks) - done},
-                )
-            line.progress.table(
-                name,
-                phase,
-                table=shape.table.name,
-                expected=max(sizes.get(name, 0), documents),
-                counts=Counts(read=documents, copied=documents),
-            )
-        return copied
+        table = self._able_to_delete(self._as_set(state.table))
+        shape = self._shapes[table.collection] = Shape(
+            line, table, read_until, since=state.origin.since
+        )
+        self._set_gone(shape, state.gone)
+        if state.pending_letters:
+            waiting = partial(line.destination.waiting_keys, table)
+            shape.make_up(line.retry(waiting))
+        return shape
 
-    def renamed(self, collection: str) -> tuple[Shape, Sequence[Chunk]] | None:
-        """A collection got this name, documents and all: its table, ready to be copied.
-
-        None when it has one already, is not selected, or is empty or gone by now.
-        """
+    def create(self, collection: str) -> Shape | None:
+        """Make the table of a collection that has none; None without a document."""
         with self._making:
-            if collection in self._shapes or not self._line.schema.selects(collection):
-                return None
-            shape = self._create(collection)
-            if shape is None:
-                return None
-            return shape, self._plan(shape, self._chunks(collection))
+            return self._create(collection)
+
+    # --- copies -----------------------------------------------------------------
+
+    def plan(
+        self,
+        shape: Shape,
+        ranges: Sequence[ChunkRange],
+        origin: Origin | None = None,
+    ) -> Sequence[Chunk]:
+        """Store the chunks of a table's first copy, once.
+
+        origin: of a table that is streamed.
+        """
+        line, table, resyncs = self._line, shape.table, self._line.resyncs
+        with line.structure:
+            chunks = line.retry(lambda: line.destination.plan(table, ranges))
+            if resyncs is not None and origin is not None:
+                line.retry(lambda: resyncs.know(table, origin))
+                shape.since = origin.since
+        return chunks
+
+    def copied(self, collection: str, identity: str = "") -> Planned | None:
+        """A collection without a table: its new one, ready to be copied.
+
+        identity: as in ``Collection``. None while there is no document to learn from;
+        the first one will come with the stream.
+        """
+        shape = self.create(collection)
+        if shape is None:
+            return None
+        return shape, self.planned(shape, identity)
+
+    def planned(self, shape: Shape, identity: str = "") -> Sequence[Chunk]:
+        """The chunks of a table's first copy."""
+        source = self._line.source
+        since = self._line.retry(source.newest_time)
+        ranges = self._line.retry(lambda: source.plan_chunks(shape.collection))
+        return self.plan(shape, ranges, Origin(since, identity))
+
+    def resynced(self, shape: Shape, origin: Origin) -> Planned:
+        """A table that has rows: it is compared with its collection, in new chunks.
+
+        Nobody may be copying it or applying events.
+        """
+        line, resyncs, table = self._line, self._resyncs, shape.table
+        ranges = _divided(
+            line.retry(lambda: line.source.plan_chunks(shape.collection)),
+            partial(resyncs.divides, table),
+        )
+        with line.structure:
+            chunks = line.retry(lambda: resyncs.replan(table, ranges, origin))
+        shape.since = origin.since
+        self._set_gone(shape, False)
+        return shape, chunks
+
+    def retired(self, shape: Shape, time: ClusterTime, *, keep: bool = False) -> None:
+        """A table whose collection is gone: ``on_drop`` says what becomes of it.
+
+        keep: whatever that says. Nobody may be copying it or applying events.
+        """
+        line, table, resyncs = self._line, shape.table, self._resyncs
+        policy = "keep" if keep else line.schema.table(shape.collection).on_drop
+        try:
+            with line.structure:
+                line.retry(lambda: resyncs.retire(table, policy, Origin(time)))
+        except StructureRefused as error:
+            log.warning(
+                "on_drop: %s cannot be done, and the rows are kept: %s",
+                *(policy, error),
+                extra={"table": table.name},
+            )
+            policy = "keep"
+            with line.structure:
+                line.retry(lambda: resyncs.retire(table, policy, Origin(time)))
+        shape.since = time
+        self._set_gone(shape, policy != "drop")
+        line.progress.table(shape.collection, Phase.GONE)
+        if policy == "drop":
+            del self._shapes[shape.collection]
+            self._names.discard(table.name)
+        log.warning(
+            "its collection is gone; %s",
+            _RETIRED[policy],
+            extra={"table": table.name},
+        )
+
+    def _set_gone(self, shape: Shape, gone: bool) -> None:
+        shape.gone = gone
+        (self.gone.add if gone else self.gone.discard)(shape.collection)
+
+    @property
+    def _resyncs(self) -> Resyncs:
+        if (resyncs := self._line.resyncs) is None:
+            raise PreconditionError(
+                "this destination cannot resync a table",
+                hint="let the table be copied again into an empty destination",
+            )
+        return resyncs
 
     def found(self, collection: str, events: Iterable[ChangeEvent]) -> Shape | None:
         """The table of a collection; made, when it is first met in the stream.
@@ -148,52 +209,23 @@ class Tables:
             keys=[each.key for each in events if each.key],
         )
         if shape is not None:
-            self._plan(shape, [])
+            # Its rows come with these events, so what happened since is not behind.
+            since = min(each.cluster_time for each in events)
+            self.plan(shape, [], Origin(since))
             self._line.progress.table(
                 collection, Phase.STREAMING, table=shape.table.name
             )
         return shape
 
-    def _can_follow(self, collection: Collection) -> bool:
-        reason = UNSUPPORTED.get(collection.kind)
-        if reason is None:
-            return True
-        log.warning("not synced: %s", reason, extra={"collection": collection.name})
-        self._line.progress.table(collection.name, Phase.UNSUPPORTED, reason=reason)
-        return False
-
-    def _check_left(self, states: Mapping[str, TableState]) -> None:
-        """A table that a run did not follow lacks that run's changes, for ever.
-
-        Raises PreconditionError when one of those is selected again.
-        """
-        line = self._line
-        back = [name for name, state in states.items() if state.left]
-        back = [name for name in back if line.schema.selects(name)]
-        if back:
-            raise PreconditionError(
-                f"{line.schema.name}: an earlier run did not follow "
-                f"{', '.join(sorted(back))}, and its changes are missing",
-                hint='let it be copied again ("Copy one table again" in '
-                "docs/troubleshooting.md), or leave it out",
-            )
-        leaves = [
-            state.table
-            for name, state in states.items()
-            if not state.left and not line.schema.selects(name)
-        ]
-        if leaves:
-            line.retry(lambda: line.destination.leave(leaves))
-            log.warning(
-                "not followed from now on; to follow them again they have to be copied "
-                "again",
-                extra={"tables": sorted(table.name for table in leaves)},
-            )
-
     def _as_set(self, table: Table) -> Table:
         """A table made by an earlier run, with the settings that need no structure."""
         wanted = self._line.schema.table(table.collection).options
-        options = replace(table.options, on_misfit=wanted.on_misfit)
+        options = replace(
+            table.options,
+            on_misfit=wanted.on_misfit,
+            deletion_strategy=wanted.deletion_strategy,
+            soft_delete_column=table.deleted_column or wanted.soft_delete_column,
+        )
         kept = [
             name
             for name in options.__struct_fields__
@@ -211,10 +243,36 @@ class Tables:
             )
         return replace(table, options=options)
 
-    def _add(self, table: Table, known: ClusterTime = 0) -> Shape:
-        shape = self._shapes[table.collection] = Shape(self._line, table, known)
-        self._names.add(table.name)
-        return shape
+    def _able_to_delete(self, table: Table) -> Table:
+        """The table, changed where its deletion strategy asks for columns.
+
+        Waits while it is locked. Raises PreconditionError when a name is taken.
+        """
+        line, changes = self._line, soft_delete(table)
+        if not changes:
+            return table
+        name = changes[0].column.name
+        where = f"{table.schema}.{table.name}"
+        if any(column.name == name for column in table.columns):
+            raise PreconditionError(
+                f"the column {name} of {where} holds a field of the documents, and "
+                "soft deletes cannot use it",
+                hint="set soft_delete_column to another name",
+            )
+        try:
+            with line.structure:
+                newest = line.retry(lambda: line.destination.evolve(table, changes))
+        except StructureRefused as error:
+            raise PreconditionError(
+                f"{where} cannot have the columns {name} and deleted_at for soft "
+                f"deletes: {error}",
+                hint="mend that, or set soft_delete_column to another name",
+            ) from error
+        log.info(
+            "structure changed",
+            extra={"table": newest.name, "version": newest.version, "columns": [name]},
+        )
+        return newest
 
     def _create(
         self,
@@ -249,7 +307,9 @@ class Tables:
             "table created",
             extra={"table": table.name, "columns": len(table.columns)},
         )
-        return self._add(table)
+        shape = self._shapes[collection] = Shape(line, table)
+        self._names.add(table.name)
+        return shape
 
     def _sample(
         self, collection: str, settings: TableSettings
@@ -266,20 +326,11 @@ class Tables:
             encodings.update(key_encoding(key) for key in bounds)
         return seen, encodings
 
-    def _chunks(self, collection: str) -> list[ChunkRange]:
-        return self._line.retry(lambda: self._line.source.plan_chunks(collection))
 
-    def _plan(self, shape: Shape, ranges: Sequence[ChunkRange]) -> Sequence[Chunk]:
-        line = self._line
-        with line.structure:
-            return line.retry(lambda: line.destination.plan(shape.table, ranges))
-
-
-def _phase(chunks: Sequence[Chunk], position_time: ClusterTime) -> Phase:
-    """Where the copy of a table stands."""
-    if any(each.state != "done" for each in chunks):
-        return Phase.STARTING
-    # The position may be one of several places of its time.
-    if any(each.read_until >= position_time for each in chunks):
-        return Phase.COPIED
-    return Phase.STREAMING
+def _divided(
+    ranges: Sequence[ChunkRange], divides: Callable[[bytes], bool]
+) -> list[ChunkRange]:
+    """The same ranges, joined where a bound does not divide rows as it divides ids."""
+    inner = [each.lower for each in ranges if each.lower and divides(each.lower)]
+    whole = any(each.whole for each in ranges)
+    return [ChunkRange(*pair, whole) for pair in pairwise([None, *inner, None])]

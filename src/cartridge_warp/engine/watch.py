@@ -9,6 +9,8 @@ from typing import TypeVar
 from ..errors import WarpError
 from ..protocols import KnowsLetters, KnowsOldest
 from .beside import Beside
+from .headroom import Headroom
+from .line import Line
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ log = logging.getLogger(__name__)
 #: The figures are for a graph and an alert, and cost a query each.
 LOOK_SECONDS = 15.0
 
-#: Until the first position is stored there is nothing to look at.
+#: The first look is an early one.
 START_SECONDS = 0.5
 
 
@@ -29,17 +31,19 @@ class Watch(Beside):
 
     name = "watch"
 
+    def __init__(self, line: Line) -> None:
+        super().__init__(line)
+        self._headroom = Headroom()
+
     def ended(self) -> None:
         # What the closing summary tells is as of the end.
-        if self.line.progress.position_time is not None:
-            self._look()
+        self._look()
 
     def work(self) -> None:
         pause = START_SECONDS
         while not self.over.wait(pause):
-            if self.line.progress.position_time is not None:
-                self._look()
-                pause = LOOK_SECONDS
+            self._look()
+            pause = LOOK_SECONDS
 
     def _look(self) -> None:
         source, destination = self.line.source, self.line.destination
@@ -49,6 +53,15 @@ class Watch(Beside):
             if isinstance(destination, KnowsLetters)
             else None,
         )
+        view = self.line.progress.now()
+        if warning := self._headroom.judge(view, self.line.clock()):
+            log.warning(
+                warning,
+                extra={
+                    "hint": "make the oplog longer (replSetResizeOplog, "
+                    "minRetentionHours)"
+                },
+            )
 
 
 def _asked(figure: Callable[[], T]) -> T | None:

@@ -1,4 +1,4 @@
-"""Chunks of first copies: stored, claimed, done, split, handed back."""
+"""Chunks of copies and resyncs: stored, claimed, done, split, handed back."""
 
 from __future__ import annotations
 
@@ -19,20 +19,47 @@ def add(
     schema: str,
     table: str,
     ranges: Sequence[ChunkRange],
+    *,
+    resync: bool = False,
 ) -> None:
     """Store pending chunks; this is their order."""
     cur.executemany(
         query(
             "INSERT INTO {meta}.snapshot_chunks"
-            " (schema_name, table_name, ordinal, lower, upper)"
-            " VALUES (%s, %s, %s, %s, %s)",
+            " (schema_name, table_name, ordinal, lower, upper, whole, resync)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
             meta,
         ),
         [
-            (schema, table, number, each.lower, each.upper)
+            (schema, table, number, each.lower, each.upper, each.whole, resync)
             for number, each in enumerate(ranges, 1)
         ],
     )
+
+
+def remove(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> None:
+    """Forget every chunk of a table. One that is being copied cannot be done then."""
+    cur.execute(
+        query(
+            "DELETE FROM {meta}.snapshot_chunks"
+            " WHERE schema_name = %s AND table_name = %s",
+            meta,
+        ),
+        (schema, table),
+    )
+
+
+def all_done(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> bool:
+    """No chunk of the table is left to copy."""
+    row = cur.execute(
+        query(
+            "SELECT NOT EXISTS (SELECT FROM {meta}.snapshot_chunks"
+            " WHERE schema_name = %s AND table_name = %s AND state <> 'done')",
+            meta,
+        ),
+        (schema, table),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def by_table(
@@ -46,9 +73,9 @@ def by_table(
     """
     cur.execute(
         query(
-            "SELECT table_name, chunk_id, lower, upper, state, documents, read_time,"
-            " read_until FROM {meta}.snapshot_chunks WHERE schema_name = %s"
-            " ORDER BY table_name, ordinal, chunk_id",
+            "SELECT table_name, chunk_id, lower, upper, whole, state, documents,"
+            " resync, read_time, read_until FROM {meta}.snapshot_chunks"
+            " WHERE schema_name = %s ORDER BY table_name, ordinal, chunk_id",
             meta,
         ),
         (schema,),
@@ -80,8 +107,8 @@ def claim(
                   AND (state = 'pending' OR (state = 'copying'
                        AND epoch = %(epoch)s AND worker = %(worker)s))
                 ORDER BY state, ordinal, chunk_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING chunk_id, lower, upper, state, documents, read_time,
-                read_until
+            RETURNING chunk_id, lower, upper, whole, state, documents, resync,
+                read_time, read_until
             """,
             meta,
         ),
@@ -91,10 +118,10 @@ def claim(
 
 
 def _chunk(row: TupleRow) -> Chunk:
-    number, lower, upper, state, documents, *times = row
+    number, lower, upper, whole, state, documents, resync, *times = row
     read_time, read_until = (unsigned(time) or 0 for time in times)
-    where = ChunkRange(lower, upper)
-    return Chunk(number, where, state, documents, read_time, read_until)
+    where = ChunkRange(lower, upper, whole)
+    return Chunk(number, where, state, documents, read_time, read_until, resync)
 
 
 def finish(
@@ -109,6 +136,8 @@ def finish(
     read_time: ClusterTime,
     read_until: ClusterTime,
     upper: bytes | None,
+    written: int,
+    removed: int,
 ) -> bool:
     """Make a claimed chunk ``done``; False when the claim is another's by now.
 
@@ -119,13 +148,13 @@ def finish(
             """
             UPDATE {meta}.snapshot_chunks
             SET state = 'done', upper = %s, documents = %s, rows = %s, read_time = %s,
-                read_until = %s, done_at = now()
+                read_until = %s, written = %s, removed = %s, done_at = now()
             WHERE chunk_id = %s AND state = 'copying' AND epoch = %s AND worker = %s
             """,
             meta,
         ),
         (
-            *(upper, documents, rows, read_time, read_until),
+            *(upper, documents, rows, read_time, read_until, written, removed),
             *(chunk.chunk_id, epoch, worker),
         ),
     )
@@ -143,11 +172,11 @@ def split_off(
         query(
             """
             INSERT INTO {meta}.snapshot_chunks
-                (schema_name, table_name, ordinal, lower, upper)
-            SELECT schema_name, table_name, ordinal, %s, %s
+                (schema_name, table_name, ordinal, lower, upper, resync)
+            SELECT schema_name, table_name, ordinal, %s, %s, resync
             FROM {meta}.snapshot_chunks WHERE chunk_id = %s
-            RETURNING chunk_id, lower, upper, state, documents, read_time,
-                read_until
+            RETURNING chunk_id, lower, upper, whole, state, documents, resync,
+                read_time, read_until
             """,
             meta,
         ),

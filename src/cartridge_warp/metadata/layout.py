@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from ..errors import PreconditionError
 
 #: The layout of ``schema.sql``, and the last of the steps.
-VERSION = 2
+VERSION = 3
 
 #: Serializes creation among processes; any fixed number that is ours will do.
 _LOCK = 0x63776172

@@ -82,6 +82,7 @@ def add(
                 sqlstate = excluded.sqlstate,
                 constraint_name = excluded.constraint_name,
                 byte_offset = excluded.byte_offset, state = 'pending',
+                unseen = false,
                 cluster_time = coalesce(excluded.cluster_time, d.cluster_time),
                 last_seen = now(), attempts = d.attempts + 1
             """,
@@ -149,14 +150,15 @@ def without_key(
     """Pending letters whose id the table's key could not hold, from ``after`` on.
 
     Number, document and time of each, by number. One whose document was a dead letter
-    for another reason later is left out: its bytes here may be older.
+    for another reason later is left out: its bytes here may be older. So is one that a
+    resync has not met: there may be no such document any more.
     """
     cur.execute(
         query(
             """
             SELECT d.letter_id, d.raw, d.cluster_time FROM {meta}.dead_letter_queue d
             WHERE d.schema_name = %s AND d.table_name = %s AND d.state = 'pending'
-              AND d.reason = 'key_kind' AND d.letter_id > %s
+              AND d.reason = 'key_kind' AND d.letter_id > %s AND NOT d.unseen
               AND NOT EXISTS (
                 SELECT FROM {meta}.dead_letter_queue o
                 WHERE o.schema_name = d.schema_name AND o.table_name = d.table_name
@@ -169,6 +171,26 @@ def without_key(
         (table.schema, table.name, after, limit),
     )
     return cur.fetchall()
+
+
+def absent(
+    cur: Cursor[TupleRow], meta: str, table: Table, keys: sql.Composable
+) -> list[str]:
+    """The keys of the table's pending letters that are not among ``keys``, which is as
+    ``resolve`` has it."""
+    queue = sql.Identifier(meta, "dead_letter_queue")
+    cur.execute(
+        sql.SQL(
+            """
+            SELECT DISTINCT d.key FROM {queue} AS d
+            WHERE d.schema_name = %s AND d.table_name = %s AND d.state = 'pending'
+              AND d.key IS NOT NULL
+              AND NOT EXISTS (SELECT FROM ({keys}) AS k (key) WHERE k.key = d.key)
+            """
+        ).format(queue=beside_parameters(queue), keys=keys),
+        (table.schema, table.name),
+    )
+    return [key for (key,) in cur.fetchall()]
 
 
 def resolve(
@@ -186,11 +208,38 @@ def resolve(
     cur.execute(
         sql.SQL(
             """
-            UPDATE {queue} AS d SET state = 'resolved', last_seen = now()
+            UPDATE {queue} AS d
+            SET state = 'resolved', unseen = false, last_seen = now()
             FROM ({keys}) AS k (key)
             WHERE d.schema_name = %s AND d.table_name = %s AND d.state = 'pending'
               AND md5(d.key) = md5(k.key) AND d.key = k.key
             """
         ).format(queue=beside_parameters(queue), keys=keys),
         (*parameters, table.schema, table.name),
+    )
+
+
+def suspect(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> None:
+    """A resync begins: no pending dead letter of the table has been met by it yet."""
+    cur.execute(
+        query(
+            "UPDATE {meta}.dead_letter_queue SET unseen = true"
+            " WHERE schema_name = %s AND table_name = %s AND state = 'pending'",
+            meta,
+        ),
+        (schema, table),
+    )
+
+
+def resolve_unseen(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> None:
+    """A resync ends: what it has not met is no document's letter any more."""
+    cur.execute(
+        query(
+            "UPDATE {meta}.dead_letter_queue"
+            " SET state = 'resolved', unseen = false, last_seen = now()"
+            " WHERE schema_name = %s AND table_name = %s AND state = 'pending'"
+            " AND unseen",
+            meta,
+        ),
+        (schema, table),
     )

@@ -10,18 +10,20 @@ from msgspec import Struct
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from ..model import SchemaChange, Table, TableState
-from . import chunks, letters
-from .store import query
+from ..model import Origin, SchemaChange, Table, TableState
+from . import batches, chunks, letters, signals
+from .store import query, unsigned
 
 
 class Counters(Struct, frozen=True):
     """What one transaction adds to a table's counters.
 
-    applied: rows written and keys deleted by change events; deleted: those deleted.
-    superseded: events that a later event, or a later read, stands for.
+    read, copied: documents of chunks, and those that are rows.  applied: rows written
+    and keys deleted by change events; deleted: those deleted.  superseded: events that
+    a later event, or a later read, stands for.
     """
 
+    read: int = 0
     copied: int = 0
     events: int = 0
     applied: int = 0
@@ -110,7 +112,8 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
         query(
             """
             SELECT DISTINCT ON (r.table_name) r.table_name, r.definition::text,
-                s.planned, s.left_at IS NOT NULL
+                s.planned, s.left_at IS NOT NULL, s.gone_at IS NOT NULL, s.since,
+                s.identity
             FROM {meta}.schema_registry r
             JOIN {meta}.table_state s USING (schema_name, table_name)
             WHERE r.schema_name = %s AND r.status = 'applied'
@@ -123,15 +126,21 @@ def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:
     rows = cur.fetchall()
     stored = chunks.by_table(cur, meta, schema)
     pending = letters.count_pending(cur, meta, schema)
+    asked = signals.asked(cur, meta, schema)
+    passes = batches.by_table(cur, meta, schema)
     return [
         TableState(
             msgspec.json.decode(definition, type=Table),
             planned,
             stored.get(name, ()),
             pending.get(name, 0),
-            left,
+            left=left,
+            batch=passes[name][1] if name in passes else None,
+            asked=name in asked,
+            gone=gone,
+            origin=Origin(unsigned(since) or 0, identity),
         )
-        for name, definition, planned, left in rows
+        for name, definition, planned, left, gone, since, identity in rows
     ]
 
 
@@ -160,6 +169,60 @@ def set_planned(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> bo
     return cur.rowcount == 1
 
 
+def set_origin(
+    cur: Cursor[TupleRow],
+    meta: str,
+    schema: str,
+    table: str,
+    origin: Origin,
+    *,
+    gone: bool,
+) -> None:
+    """Note that a table's rows are, or will be by its chunks, of this collection.
+
+    gone: which is there no more. Either way the table is planned, and followed.
+    """
+    cur.execute(
+        query(
+            """
+            UPDATE {meta}.table_state
+            SET since = %s, identity = %s, planned = true, left_at = NULL,
+                gone_at = CASE WHEN %s THEN coalesce(gone_at, now()) END,
+                updated_at = now()
+            WHERE schema_name = %s AND table_name = %s
+            """,
+            meta,
+        ),
+        (origin.since, origin.identity, gone, schema, table),
+    )
+
+
+def know(
+    cur: Cursor[TupleRow], meta: str, schema: str, table: str, origin: Origin
+) -> None:
+    """Note which collection a table's rows are of; nothing else changes."""
+    cur.execute(
+        query(
+            "UPDATE {meta}.table_state SET since = %s, identity = %s"
+            " WHERE schema_name = %s AND table_name = %s",
+            meta,
+        ),
+        (origin.since, origin.identity, schema, table),
+    )
+
+
+def forget(cur: Cursor[TupleRow], meta: str, schema: str, table: str) -> None:
+    """Remove all that is known of a table but its history of errors and deletes."""
+    for query_ in (
+        "DELETE FROM {meta}.snapshot_chunks WHERE schema_name = %s AND table_name = %s",
+        "DELETE FROM {meta}.schema_registry WHERE schema_name = %s AND table_name = %s",
+        "DELETE FROM {meta}.dead_letter_queue"
+        " WHERE schema_name = %s AND table_name = %s",
+        "DELETE FROM {meta}.table_state WHERE schema_name = %s AND table_name = %s",
+    ):
+        cur.execute(query(query_, meta), (schema, table))
+
+
 def count(
     cur: Cursor[TupleRow], meta: str, schema: str, table: str, add: Counters
 ) -> None:
@@ -168,9 +231,10 @@ def count(
         query(
             """
             UPDATE {meta}.table_state
-            SET copied = copied + %s, events = events + %s, applied = applied + %s,
-                deleted = deleted + %s, superseded = superseded + %s,
-                rejected = rejected + %s, rescued = rescued + %s, updated_at = now()
+            SET read = read + %s, copied = copied + %s, events = events + %s,
+                applied = applied + %s, deleted = deleted + %s,
+                superseded = superseded + %s, rejected = rejected + %s,
+                rescued = rescued + %s, updated_at = now()
             WHERE schema_name = %s AND table_name = %s
             """,
             meta,

@@ -16,10 +16,16 @@ from .store import query, unsigned
 class TableStatus(Struct, frozen=True):
     """A table: its structure's version, its copy, its counters (see schema.sql).
 
+    copied: rows of the copy, or of the last resync; written, removed: those that it
+    found to differ, and those of no document.  resync: it was one.  asked: another is
+    asked for.  gone: its rows are those of a collection that is there no more.
     rejected: dead letters ever made.  dead_letters: those that are pending now.
     complete_through: once the copy is finished, the source's time up to which its rows
     have every change; None where that was not recorded.  consistent: the stream is past
-    that time.
+    that time.  Of a table of batch mode, both are its last complete pass's; passes: how
+    many there were, None for a table that is streamed.  last_pass, next_pass: when the
+    last one began, and the next one is due.  unread: documents in which passes see no
+    change.
     """
 
     name: str
@@ -38,6 +44,15 @@ class TableStatus(Struct, frozen=True):
     rescued: int
     complete_through: datetime | None
     consistent: bool
+    passes: int | None
+    last_pass: datetime | None
+    next_pass: datetime | None
+    unread: int | None
+    resync: bool
+    written: int
+    removed: int
+    asked: bool
+    gone: bool
     dead_letters: int
 
     @property
@@ -143,12 +158,20 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
         query(
             """
             SELECT s.table_name, r.definition ->> 'collection', r.version, s.planned,
-                c.chunks, c.done, c.documents, s.copied, s.events, s.applied,
+                c.chunks, c.done, c.documents, c.rows, s.events, s.applied,
                 s.deleted, s.superseded, s.rejected, s.rescued,
-                CASE WHEN s.planned AND c.chunks = c.done
+                CASE WHEN b.table_name IS NOT NULL THEN b.began_at
+                    WHEN s.planned AND c.chunks = c.done
                     THEN to_timestamp(div(c.read_until, 4294967296)::float8) END,
-                s.planned AND c.chunks = c.done
-                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0)
+                CASE WHEN b.table_name IS NOT NULL THEN b.passes > 0
+                    ELSE s.planned AND c.chunks = c.done
+                    AND coalesce(c.read_until <= m.cluster_time, c.chunks = 0) END,
+                b.passes, b.began_at, b.due_at, b.unread,
+                c.resync, c.written, c.removed, EXISTS (
+                    SELECT FROM {meta}.signals AS g
+                    WHERE g.schema_name = s.schema_name AND g.accepted_at IS NULL
+                      AND g.table_name = s.table_name AND g.verb = 'resync'),
+                s.gone_at IS NOT NULL
             FROM {meta}.table_state s
             JOIN LATERAL (
                 SELECT definition, version FROM {meta}.schema_registry
@@ -159,6 +182,10 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                 SELECT count(*) AS chunks,
                     count(*) FILTER (WHERE state = 'done') AS done,
                     coalesce(sum(documents), 0)::bigint AS documents,
+                    coalesce(sum(rows), 0)::bigint AS rows,
+                    coalesce(bool_or(resync), false) AS resync,
+                    coalesce(sum(written), 0)::bigint AS written,
+                    coalesce(sum(removed), 0)::bigint AS removed,
                     CASE WHEN count(*) = count(read_until)
                         THEN max(read_until) END AS read_until
                 FROM {meta}.snapshot_chunks
@@ -168,6 +195,8 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                 SELECT min(cluster_time) AS cluster_time
                 FROM {meta}.sync_markers WHERE schema_name = s.schema_name
             ) AS m ON true
+            LEFT JOIN {meta}.batch_markers b
+              ON b.schema_name = s.schema_name AND b.table_name = s.table_name
             WHERE s.schema_name = %s ORDER BY s.table_name
             """,
             meta,

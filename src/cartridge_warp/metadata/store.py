@@ -153,11 +153,14 @@ def set_lanes(
     epoch: int,
     lanes: int,
     position: Position,
+    *,
+    anew: bool = False,
 ) -> dict[int, int]:
     """Make exactly ``lanes`` markers, all at ``position``. Returns each one's ``seq``.
 
-    Raises Fenced, and DestinationError when the lanes stand at different places: what
-    lies between would be read by none of them.
+    anew: every table is compared with its collection, wherever the lanes stood. Raises
+    Fenced, and otherwise DestinationError when the lanes stand at different places:
+    what lies between would be read by none of them.
     """
     cur.execute(
         query(
@@ -171,7 +174,7 @@ def set_lanes(
     found = [_marker(row) for row in cur.fetchall()]
     if not found:
         raise fenced(schema)
-    if len({(each.token, each.cluster_time) for each in found}) > 1:
+    if not anew and len({(each.token, each.cluster_time) for each in found}) > 1:
         raise DestinationError(
             f"the lanes of schema {schema} stand at different places",
             hint="nothing was written; report this with the log of this run",

@@ -25,9 +25,6 @@ from .stage import Stage
 
 log = logging.getLogger(__name__)
 
-#: How long the server waits for something to happen before it replies with nothing.
-AWAIT_MS = 1000
-
 #: A stream that breaks again this soon after it was reopened is left to the caller,
 #: who waits longer and longer; seconds.
 REOPEN_SECONDS = 1.0
@@ -70,11 +67,11 @@ class MongoChanges:
         with translating("change stream"):
             self._first: Reply | None = self._open()
 
-    def read(self) -> Reply:
+    def read(self, patience: float = 1.0) -> Reply:
         """The next reply; see ``protocols.Changes``."""
         reply, self._first = self._first, None
         if reply is None:
-            reply = self._next()
+            reply = self._next(patience)
         if (token := reply.post_batch_resume_token) is not None:
             self._token, self._by_time = token, False
         elif len(reply):
@@ -86,14 +83,16 @@ class MongoChanges:
             self.close()
         return reply
 
-    def _next(self) -> Reply:
+    def _next(self, patience: float) -> Reply:
         with translating("change stream"):
             # An invalidate ends the cursor, and history goes on behind it.
             if self._cursor is None or not self._cursor.alive:
                 return self._open()
             try:
-                size = self._portion.size
-                return self._cursor.more(batchSize=size, maxTimeMS=AWAIT_MS)
+                return self._cursor.more(
+                    batchSize=self._portion.size,
+                    maxTimeMS=max(round(patience * 1000), 1),
+                )
             except PyMongoError as error:
                 verdict = classify(error)
                 if self._adapts(verdict):

@@ -113,8 +113,8 @@ _HINTS = {
     **dict.fromkeys((10334, 16493), _LARGE_HINT),
 }
 _HISTORY_HINT = (
-    "what happened since is gone from the oplog: copy again into a new schema, and "
-    "make the oplog longer (replSetResizeOplog, minRetentionHours)"
+    "make the oplog longer, so that it does not happen again (replSetResizeOplog, "
+    "minRetentionHours)"
 )
 
 

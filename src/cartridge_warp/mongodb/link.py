@@ -90,10 +90,17 @@ class Link:
     """One database, by raw commands. Any thread may call anything.
 
     reading: the read preference of everything but the change stream.  anonymous: the
-    connection string names no user.
+    connection string names no user.  silence_ms: how long a server may be silent in the
+    middle of an exchange.
     """
 
-    def __init__(self, settings: SourceSettings, database: str) -> None:
+    def __init__(
+        self,
+        settings: SourceSettings,
+        database: str,
+        *,
+        silence_ms: int = _SOCKET_MS,
+    ) -> None:
         milliseconds = int(settings.connection_timeout * 1000)
         self._selector = _Selector()
         try:
@@ -104,7 +111,7 @@ class Link:
                 appname="cartridge-warp",
                 serverSelectionTimeoutMS=milliseconds,
                 connectTimeoutMS=milliseconds,
-                socketTimeoutMS=_SOCKET_MS,
+                socketTimeoutMS=silence_ms,
                 server_selector=self._selector,
             )
         except (InvalidURI, ConfigurationError, ValueError, OSError) as error:
@@ -129,8 +136,10 @@ class Link:
             return database.command(command, read_preference=ReadPreference.PRIMARY)
 
     def newest_time(self) -> ClusterTime:
-        """The newest time in the primary's oplog, committed or not."""
-        return _number(self.ask({"ping": 1}, admin=True)["operationTime"])
+        """The newest time in the primary's oplog, committed or not; 0 for a standalone,
+        which has no such time and no other member that could be behind."""
+        time = self.ask({"ping": 1}, admin=True).get("operationTime")
+        return 0 if time is None else _number(time)
 
     def oldest_time(self) -> ClusterTime | None:
         """The oldest time in the primary's oplog.

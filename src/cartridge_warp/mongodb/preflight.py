@@ -33,29 +33,30 @@ _OWN = frozenset({"admin", "config", "local"})
 _SHOWN = 10
 
 
-def check(link: Link, full_document: str, *, new: bool = True) -> SourceIdentity:
+def check(link: Link, full_document: str | None, *, new: bool = True) -> SourceIdentity:
     """Raise PreconditionError for the first thing that is missing.
 
-    full_document: the setting.  new: the database has to exist; the position of an
-    earlier start outlives it.
+    full_document: the setting; None where no change stream is wanted.  new: the
+    database has to exist; the position of an earlier start outlives it.
     """
     try:
         hello = link.ask({"hello": 1}, admin=True)
         version = str(link.ask({"buildInfo": 1}, admin=True)["version"])
-        _check_server(hello, version)
+        _check_server(hello, version, streams=full_document is not None)
         if not _has_collections(link) and new:
             raise PreconditionError(
                 f"the database {link.name} does not exist, or has no collection",
                 hint="check the database's name (capital letters count), or make a "
                 f"collection in it{_databases(link)}",
             )
-        _check_stream(link, hello, full_document)
+        if full_document is not None:
+            _check_stream(link, hello, full_document)
         return SourceIdentity(_identity(link, hello), version)
     except SourceError as error:
         raise _precondition(link, error) from error
 
 
-def _check_server(hello: dict[str, Any], version: str) -> None:
+def _check_server(hello: dict[str, Any], version: str, *, streams: bool) -> None:
     if hello["maxWireVersion"] < _MIN_WIRE:
         raise PreconditionError(
             f"the server is MongoDB {version}; 4.4 or newer is needed",
@@ -65,11 +66,14 @@ def _check_server(hello: dict[str, Any], version: str) -> None:
         return
     if hello.get("isreplicaset"):
         raise PreconditionError(_NOT_INITIATED.format("the server"), hint=_INITIATE)
-    if "setName" not in hello:
+    if _is_standalone(hello):
+        if not streams:
+            return
         raise PreconditionError(
             "the server is a standalone and no member of a replica set: "
             "it keeps no history to follow",
-            hint="restart it with --replSet rs0 and run rs.initiate() once",
+            hint="restart it with --replSet rs0 and run rs.initiate() once, or read "
+            "it in batch mode: source.change_detection_strategy: timestamp",
         )
     if not hello.get("isWritablePrimary"):
         raise PreconditionError(
@@ -77,6 +81,10 @@ def _check_server(hello: dict[str, Any], version: str) -> None:
             hint="take directConnection out of the connection string, and name the "
             "set: ?replicaSet=" + str(hello["setName"]),
         )
+
+
+def _is_standalone(hello: dict[str, Any]) -> bool:
+    return hello.get("msg") != "isdbgrid" and "setName" not in hello
 
 
 def _check_stream(link: Link, hello: dict[str, Any], full_document: str) -> None:
@@ -168,14 +176,17 @@ def _identity(link: Link, hello: dict[str, Any]) -> str:
     """What tells this deployment from every other.
 
     The id that MongoDB gave the replica set or the sharded cluster, when the user may
-    read it (role ``clusterMonitor``). Else the set's name and a digest of its hosts,
-    which every user may read: two deployments that live at once never share a host.
-    That one changes when members come or go, which then has to be confirmed by a
-    person: a false stop, never a false pass.
+    read it (role ``clusterMonitor``). A standalone has none; it is known by that of a
+    collection which every server makes at its first start, and keeps. Else the set's
+    name and a digest of its hosts, which every user may read: two deployments that live
+    at once never share a host. That one changes when members come or go, which then has
+    to be confirmed by a person: a false stop, never a false pass.
     """
-    sharded = hello.get("msg") == "isdbgrid"
+    sharded, alone = hello.get("msg") == "isdbgrid", _is_standalone(hello)
     try:
-        if sharded:
+        if alone:
+            known = _made_at_first_start(link)
+        elif sharded:
             found = link.client["config"]["version"].find_one({}, {"clusterId": 1})
             known = (found or {}).get("clusterId")
         else:
@@ -191,15 +202,31 @@ def _identity(link: Link, hello: dict[str, Any]) -> str:
             raise
         known = None
     if known is not None:
-        return str(known)
+        return f"standalone/{known}" if alone else str(known)
     log.warning(
         "the user may not read the cluster's id, so it is known by its hosts; "
         "after a change of members the stored marker will not be recognised",
-        extra={"hint": "grant the role clusterMonitor before the first start"},
+        extra={
+            "hint": "grant the role read on the database admin before the first start"
+            if alone
+            else "grant the role clusterMonitor before the first start"
+        },
     )
     hosts = sorted(
         [*hello.get("hosts", ()), *hello.get("passives", ())]
         or link.hosts().split(", ")
     )
     digest = hashlib.sha256("\n".join(hosts).encode()).hexdigest()[:24]
-    return f"{hello.get('setName', 'sharded')}/{digest}"
+    kind = "sharded" if sharded else hello.get("setName", "standalone")
+    return f"{kind}/{digest}"
+
+
+def _made_at_first_start(link: Link) -> str | None:
+    """The id of ``admin.system.version``."""
+    listed = link.ask(
+        {"listCollections": 1, "filter": {"name": "system.version"}}, admin=True
+    )
+    for each in listed["cursor"]["firstBatch"]:
+        if (known := each.get("info", {}).get("uuid")) is not None:
+            return bytes(known).hex()
+    return None

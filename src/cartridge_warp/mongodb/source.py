@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,15 +14,28 @@ from ..model import ChunkRange, ClusterTime, Collection, Position, SourceIdentit
 from . import changes, preflight, snapshot
 from . import token as tokens
 from .errors import translating
+from .increments import MongoIncrements
 from .link import Link
 from .stage import Stage
+
+#: Collections that the server makes on the way (seen on 6.0): of ``$out``, and of
+#: renameCollection between databases and convertToCapped, after five random characters.
+_PASSING = re.compile(
+    r"tmp\.agg_out\.|tmp.{5}\.(renameCollection$|convertToCapped\.)", re.DOTALL
+)
 
 #: No change stream covers these, and their estimates mean nothing.
 _WITHOUT_DOCUMENTS = frozenset({"view", "timeseries"})
 
 
+#: How long a command of batch mode may be silent, in milliseconds: it may have to read
+#: a whole collection. A server that is gone is noticed by the driver's monitor.
+_PATIENT_MS = 6 * 3_600_000
+
+
 class MongoSource:
-    """One database of a replica set or a sharded cluster.
+    """One database of a replica set or a sharded cluster; in batch mode also of a
+    standalone mongod.
 
     Making it connects to nothing; it raises ConfigError when the URI cannot be read.
     Any thread may call any method. Everything it raises later is a SourceError, from
@@ -29,14 +44,18 @@ class MongoSource:
 
     def __init__(self, settings: SourceSettings, schema: SchemaSettings) -> None:
         self._settings = settings
+        self._schema = schema
         self._link = Link(settings, schema.database)
+        self._making = threading.Lock()
+        self._patient: Link | None = None
 
     def validate(self, *, new: bool = True) -> SourceIdentity:
         """Check that the source can be read and followed. Raises PreconditionError.
 
         new: the database has to exist.
         """
-        return preflight.check(self._link, self._settings.full_document, new=new)
+        images = self._settings.full_document if self._schema.has_stream else None
+        return preflight.check(self._link, images, new=new)
 
     def discover(self) -> list[Collection]:
         """The collections of the database, by name, system ones left out."""
@@ -52,7 +71,14 @@ class MongoSource:
         name, kind = _name(listed), _kind(listed)
         if kind in _WITHOUT_DOCUMENTS:
             return Collection(name, kind)
-        return Collection(name, kind, *snapshot.size_of(self._link, name))
+        size = snapshot.size_of(self._link, name)
+        # Where a collection is made anew it has another one.
+        uuid = listed.get("info", {}).get("uuid", b"")
+        return Collection(name, kind, *size, identity=bytes(uuid).hex())
+
+    def passing(self, collection: str) -> bool:
+        """Is this a collection of ``$out`` or the like, to be renamed at its end?"""
+        return _PASSING.match(collection) is not None
 
     def position_now(self) -> Position:
         """The place in history after which nothing is missed from now on."""
@@ -115,12 +141,24 @@ class MongoSource:
         """
         return snapshot.lookup(self._link, collection, keys, after)
 
+    def increments(self, collection: str, column: str) -> MongoIncrements:
+        """A collection as batch mode reads it."""
+        with self._making:
+            if self._patient is None:
+                self._patient = Link(
+                    self._settings, self._schema.database, silence_ms=_PATIENT_MS
+                )
+        size = self._settings.snapshot_batch_bytes
+        return MongoIncrements(self._patient, collection, column, size)
+
     def _stage(self) -> Stage:
         return Stage.of(self._link, self._settings.full_document)
 
     def close(self) -> None:
         """End every connection; what is being read elsewhere fails."""
         self._link.close()
+        if self._patient is not None:
+            self._patient.close()
 
 
 def _name(listed: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 
 from psycopg import Cursor
@@ -13,21 +13,15 @@ from cwarp_core import EncodedBatch, Reject
 from ..config import DestinationSettings
 from ..errors import DestinationError, DestinationUnavailable
 from ..killpoint import reached
-from ..metadata import letters, registry, runs, store
+from ..metadata import batches, letters, registry, runs, store
 from ..metadata.letters import Letter
-from ..model import Batch, Table, TableChanges
-from . import merge, structure
+from ..model import Batch, BatchStep, Table, TableChanges
+from . import deletes, merge, structure
 from .careful import Bring, Part, attempt, bring_in, check_at_once
-from .connection import (
-    CommitUnknown,
-    Link,
-    application_name,
-    refusing,
-    translating,
-)
+from .connection import CommitUnknown, Link, refusing, translating
 from .journal import Line
-from .tenure import Doubt, Tenure
-from .upsert import Upserter
+from .sessions import Sessions
+from .tenure import Doubt, Marked, Tenure
 
 _SETTLE_LOCK_MS = 10_000
 
@@ -39,45 +33,63 @@ class PostgresApplier:
 
     def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
         self._tenure = tenure
-        name = application_name("stream", tenure.schema)
-        self._link = Link(settings, name, tenure.timeline)
-        self._upserter = Upserter(tenure.meta)
+        self._sessions = Sessions(settings, tenure)
+        self._untouched = 0
+
+    def prepare(self, batch: Batch) -> None:
+        """See ``powers.Prepares``."""
+        self._sessions.prepare(batch)
 
     def commit(self, batch: Batch) -> Refused:
+        self._untouched = 0
         done = self._settle(batch)
         return self._apply(batch) if done is None else done
 
+    def untouched(self) -> int:
+        return self._untouched
+
     def close(self) -> None:
-        self._link.drop()
+        self._sessions.close()
+
+    @property
+    def _link(self) -> Link:
+        return self._sessions.working.link
 
     def _apply(self, batch: Batch) -> Refused:
         own = self._tenure
         seqs = {lane: self._seq(lane) for lane in sorted(batch.lanes)}
-        cur = self._link.begin()
-        reached("tx_begin")
+        self._untouched = 0
+        opened = self._sessions.open(batch)
+        cur = opened.cur
         lines: list[Line] = []
         try:
             with translating(), cur:
                 tables = [changes.table for changes in batch.tables]
                 structure.hold(cur, own.meta, own.schema, tables)
                 with refusing():
-                    refused = self._move_rows(cur, batch)
+                    refused = self._move_rows(cur, batch, opened.staged)
                 for changes in batch.tables:
                     if changes.stale:
-                        self._remove(cur, changes)
+                        # One that others refer to has to stay.
+                        table, stale = changes.table, changes.stale
+                        attempt(cur, partial(self._outdate, cur, table, stale))
                 reached("merge_done")
                 for changes in batch.tables:
                     name = changes.table.name
                     lines += self._record(cur, changes, batch, refused.get(name, ()))
                 for changes in sorted(batch.tables, key=lambda each: each.table.name):
                     name = changes.table.name
-                    counters = _counters(changes, len(refused.get(name, ())))
+                    counters = _counters(
+                        changes, len(refused.get(name, ())), self._untouched
+                    )
                     registry.count(cur, own.meta, own.schema, name, counters)
                 for lane, seq in seqs.items():
                     store.advance_marker(
                         *(cur, own.meta, own.schema, own.epoch, seq, batch.position),
                         lane=lane,
                     )
+                if batch.step is not None:
+                    self._step(cur, batch.step)
                 reached("marker_updated")
         except BaseException:
             self._link.rollback()
@@ -93,13 +105,13 @@ class PostgresApplier:
                     "the connection was lost before COMMIT; nothing was applied"
                 ) from None
         else:
-            own.moved(batch.lanes)
+            own.moved(batch.markers)
         reached("commit_ok")
         own.journal.noted(lines)
         return rejects
 
     def _move_rows(
-        self, cur: Cursor[TupleRow], batch: Batch
+        self, cur: Cursor[TupleRow], batch: Batch, staged: Set[Table]
     ) -> dict[str, list[Letter]]:
         """Rows and deletes. Returns what was refused, by the table's name.
 
@@ -110,20 +122,33 @@ class PostgresApplier:
         for changes in batch.tables:
             table = changes.table
             if changes.deletes:
-                self._delete(cur, table, changes.deletes)
-            self._upserter.bring(
+                self._delete(cur, changes)
+            written = self._sessions.working.upserter.bring(
                 cur,
                 table,
                 changes.upserts,
                 guarded=batch.guarded,
                 pending=table.name in self._tenure.letters,
+                staged=table in staged,
             )
+            if batch.step is not None:
+                sent = sum(each.rows for each in changes.upserts)
+                self._untouched += sent - written
             self._resolve_unheld(cur, changes)
         return {}
 
-    def _remove(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
-        """Delete rows of former states; one that others refer to has to stay."""
-        attempt(cur, partial(self._delete, cur, changes.table, changes.stale))
+    def _step(self, cur: Cursor[TupleRow], step: BatchStep) -> None:
+        """Move the marker of a table of batch mode, if the schema is still ours."""
+        own = self._tenure
+        store.check_owner(cur, own.meta, own.schema, own.epoch)
+        batches.advance(cur, own.meta, own.schema, self._seq(step.table), step)
+        if step.end is not None and step.end.news:
+            runs.log_error(
+                *(cur, own.meta, own.schema, "unread"),
+                "documents without a time in the change detection column",
+                table=step.table,
+                count=step.end.unread,
+            )
 
     def _move_carefully(
         self, cur: Cursor[TupleRow], batch: Batch
@@ -134,8 +159,12 @@ class PostgresApplier:
             for changes in batch.tables
             for each in changes.upserts
         ]
-        deletes = [(changes.table, changes.deletes) for changes in batch.tables]
-        found = bring_in(cur, parts, deletes, partial(self._delete, cur))
+        gone = [
+            (changes.table, partial(self._delete, cur, changes))
+            for changes in batch.tables
+            if changes.deletes
+        ]
+        found = bring_in(cur, parts, gone, partial(self._outdate, cur))
         for changes in batch.tables:
             self._resolve_unheld(cur, changes)
         refused: dict[str, list[Letter]] = {}
@@ -146,7 +175,7 @@ class PostgresApplier:
 
     def _bringing(self, cur: Cursor[TupleRow], table: Table, batch: Batch) -> Bring:
         def bring(rows: EncodedBatch) -> None:
-            self._upserter.bring(
+            self._sessions.working.upserter.bring(
                 cur,
                 table,
                 [rows],
@@ -157,11 +186,22 @@ class PostgresApplier:
 
         return bring
 
-    def _delete(self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]) -> None:
-        texts = (list(keys),)
-        cur.execute(merge.delete(table), texts)
+    def _delete(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
+        table, keys, meta = changes.table, changes.deletes, self._tenure.meta
+        deletes.delete(cur, meta, table, keys, changes.delete_times)
+        self._resolve(cur, table, keys)
+
+    def _outdate(
+        self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]
+    ) -> None:
+        deletes.outdate(cur, table, keys)
+        self._resolve(cur, table, keys)
+
+    def _resolve(
+        self, cur: Cursor[TupleRow], table: Table, keys: Sequence[str]
+    ) -> None:
         if table.name in self._tenure.letters:
-            found = merge.given_keys(table)
+            found, texts = merge.given_keys(table), (list(keys),)
             letters.resolve(cur, self._tenure.meta, table, found, texts)
 
     def _resolve_unheld(self, cur: Cursor[TupleRow], changes: TableChanges) -> None:
@@ -197,10 +237,10 @@ class PostgresApplier:
     def _settle(self, batch: Batch) -> Refused | None:
         """What this very batch had refused, if an earlier call committed it.
 
-        Asks only when that is open, or when it is open of another batch of these lanes.
+        Asks only when that is open, or when it is open of another batch of its markers.
         """
         found: Refused | None = None
-        for doubt in self._tenure.doubts(batch.lanes):
+        for doubt in self._tenure.doubts(batch.markers):
             if self._was_committed(doubt) and doubt.batch is batch:
                 found = doubt.refused
         return found
@@ -210,29 +250,44 @@ class PostgresApplier:
 
         While it cannot be read the doubt stays, and so does DestinationUnavailable.
         """
-        own, lane = self._tenure, doubt.batch.lanes[0]
+        own, marked = self._tenure, doubt.batch.markers[0]
         with self._link.transaction(lock_ms=_SETTLE_LOCK_MS) as cur:
-            marker = store.read_marker(
-                cur, own.meta, own.schema, lane=lane, settled=True
-            )
-        if marker is None or marker.epoch != own.epoch:
-            raise store.fenced(own.schema)
-        committed = marker.seq != self._seq(lane)
+            seq = self._settled_seq(cur, marked)
+        committed = seq != self._seq(marked)
         own.settled(doubt, committed=committed)
         return committed
 
-    def _seq(self, lane: int) -> int:
-        seq = self._tenure.seq(lane)
+    def _settled_seq(self, cur: Cursor[TupleRow], marked: Marked) -> int:
+        own = self._tenure
+        if isinstance(marked, str):
+            store.check_owner(cur, own.meta, own.schema, own.epoch)
+            seq = batches.settled_seq(cur, own.meta, own.schema, marked)
+            if seq is None:
+                raise store.fenced(own.schema)
+            return seq
+        marker = store.read_marker(cur, own.meta, own.schema, lane=marked, settled=True)
+        if marker is None or marker.epoch != own.epoch:
+            raise store.fenced(own.schema)
+        return marker.seq
+
+    def _seq(self, marked: Marked) -> int:
+        seq = self._tenure.seq(marked)
         if seq is None:
+            lane = isinstance(marked, int)
             raise DestinationError(
-                f"schema {self._tenure.schema} has no lane {lane}: begin comes first"
+                f"schema {self._tenure.schema} has no "
+                f"{'lane' if lane else 'table of batch mode'} {marked}: "
+                f"{'begin' if lane else 'enroll'} comes first"
             )
         return seq
 
 
-def _counters(changes: TableChanges, refused: int) -> registry.Counters:
-    """What is left of the events, after rows, deletes and rejects, was superseded."""
-    rows = sum(batch.rows for batch in changes.upserts) - refused
+def _counters(changes: TableChanges, refused: int, untouched: int) -> registry.Counters:
+    """What is left of the events, after rows, deletes and rejects, was superseded.
+
+    untouched: rows that were equal already.
+    """
+    rows = sum(batch.rows for batch in changes.upserts) - refused - untouched
     rejected = sum(len(batch.rejects) for batch in changes.upserts) + refused
     applied = rows + len(changes.deletes)
     return registry.Counters(

@@ -25,10 +25,11 @@ _TAKEN = frozenset({"23505", "23P01"})
 _LENGTH = struct.Struct("<i")
 
 Bring = Callable[[EncodedBatch], None]
-Delete = Callable[[Table, Sequence[str]], None]
+Work = Callable[[], None]
+Outdate = Callable[[Table, Sequence[str]], None]
 
 
-def attempt(cur: Cursor[TupleRow], work: Callable[[], None]) -> psycopg.Error | None:
+def attempt(cur: Cursor[TupleRow], work: Work) -> psycopg.Error | None:
     """Do some work, or nothing of it and return why, when that is about a row."""
     cur.execute("SAVEPOINT cwarp_attempt")
     try:
@@ -113,7 +114,7 @@ class Part:
         """``_id`` element, document and error of each refused row."""
         if not self._refused:
             return
-        documents = _documents(self._batch.raw)
+        documents = documents_of(self._batch)
         for row, error in self._refused.items():
             element = Reply.of_documents([documents[row]]).key(0)
             if element is None:
@@ -124,23 +125,23 @@ class Part:
 def bring_in(
     cur: Cursor[TupleRow],
     parts: Sequence[Part],
-    deletes: Sequence[tuple[Table, Sequence[str]]],
-    delete: Delete,
+    deletes: Sequence[tuple[Table, Work]],
+    outdate: Outdate,
 ) -> list[list[Letter]]:
     """All that PostgreSQL takes of a transaction. Returns each part's letters.
 
     Rows that failed for another row's sake are tried again, at most twice. Where a
-    document stays refused, the row that its key had before is deleted, since it is not
+    document stays refused, the row that its key had before is outdated, since it is not
     what the document is any more; one that others refer to has to stay. Raises
     DestinationError when a row of ``deletes`` may not go: no letter stands for that.
     """
-    waiting = _delete(cur, [each for each in deletes if each[1]], delete)
+    waiting = _delete(cur, deletes)
     for part in parts:
         part.bring_in()
     while waiting:
         # A parent goes after its children, in whatever order they were named.
         before = waiting
-        waiting = _delete(cur, [each for each, _ in before], delete)
+        waiting = _delete(cur, [each for each, _ in before])
         if len(waiting) == len(before):
             (table, _), error = waiting[0]
             raise DestinationError(
@@ -152,29 +153,28 @@ def bring_in(
     for part in parts:
         part.try_again(_FOR_ANOTHER)
         stale = part.refused_keys
-        if stale and _delete(cur, [(part.table, stale)], delete):
-            _delete(cur, [(part.table, [key]) for key in stale], delete)
+        if stale and attempt(cur, partial(outdate, part.table, stale)) is not None:
+            for key in stale:
+                attempt(cur, partial(outdate, part.table, [key]))
     for part in parts:
         part.try_again(_TAKEN)
     return [part.letters for part in parts]
 
 
 def _delete(
-    cur: Cursor[TupleRow],
-    deletes: Sequence[tuple[Table, Sequence[str]]],
-    delete: Delete,
-) -> list[tuple[tuple[Table, Sequence[str]], psycopg.Error]]:
+    cur: Cursor[TupleRow], deletes: Sequence[tuple[Table, Work]]
+) -> list[tuple[tuple[Table, Work], psycopg.Error]]:
     """Those that may not be deleted now, and why."""
     left = []
-    for table, keys in deletes:
-        error = attempt(cur, partial(delete, table, keys))
-        if error is not None:
-            left.append(((table, keys), error))
+    for table, work in deletes:
+        if (error := attempt(cur, work)) is not None:
+            left.append(((table, work), error))
     return left
 
 
-def _documents(raw: bytes) -> list[bytes]:
-    """BSON documents that stand one after the other."""
+def documents_of(batch: EncodedBatch) -> list[bytes]:
+    """The documents of a batch's rows, which its encoder has kept."""
+    raw = batch.raw
     found: list[bytes] = []
     at = 0
     while at < len(raw):

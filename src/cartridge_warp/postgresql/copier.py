@@ -1,4 +1,4 @@
-"""A first copy's worker: one chunk, one transaction, straight into the table."""
+"""A copy's worker: one chunk, one transaction."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from cwarp_core import Drift, EncodedBatch, Reject
 from ..config import DestinationSettings
 from ..errors import DestinationError, DestinationUnavailable, OutcomeUnknown
 from ..killpoint import reached
-from ..metadata import chunks, letters, registry, runs, store
+from ..metadata import chunks, letters, registry, runs, signals, store
 from ..metadata.letters import Letter
-from ..model import Chunk, ClusterTime, Table
-from . import merge
-from .careful import Part, bring_in, check_at_once
+from ..model import Chunk, ChunkRange, ClusterTime, Committed, Table
 from .connection import (
     CommitUnknown,
     Link,
@@ -25,10 +23,13 @@ from .connection import (
     refusing,
     translating,
 )
-from .copyin import CopyIn, copy_in
 from .journal import Line
+from .reconcile import CarefullyReconciled, Reconciled
+from .staging import Staging
+from .straight import CarefulStraight, Outcome, Straight, Way
 from .structure import hold
 from .tenure import Tenure
+from .upsert import Upserter
 
 #: How long a commit looks for its outcome once its answer was lost.
 _SETTLE_SECONDS = 60.0
@@ -39,7 +40,7 @@ _SETTLE_LOCK_MS = 10_000
 class _Job:
     """A chunk between ``begin`` and the end of its transaction.
 
-    copy: the COPY that all of its rows go through; None when they come in carefully.
+    way: how its rows come into the table.
     """
 
     def __init__(
@@ -48,17 +49,23 @@ class _Job:
         table: Table,
         read_time: ClusterTime,
         cur: Cursor[TupleRow],
-        copy: CopyIn | None,
+        way: Way,
     ) -> None:
         self.chunk = chunk
         self.table = table
         self.read_time = self.read_until = read_time
         self.cur = cur
-        self.copy = copy
+        self.way = way
         self.rows = 0
         self.rescued = 0
         self.letters: list[Letter] = []
         self.drift: list[Drift] = []
+
+    def refused(self, found: Sequence[Letter]) -> list[Reject]:
+        """These rows are dead letters."""
+        self.rows -= len(found)
+        self.letters += found
+        return [each.reject for each in found]
 
 
 class PostgresCopier:
@@ -73,15 +80,20 @@ class PostgresCopier:
         name = application_name("copy", tenure.schema)
         self._link = Link(settings, name, tenure.timeline)
         self._slot = tenure.take_slot()
+        self._claimed: Chunk | None = None
+        self._staging = Staging()
+        self._upserter = Upserter(tenure.meta, self._staging)
         self._job: _Job | None = None
 
     def claim(self, table: Table) -> Chunk | None:
         own = self._tenure
         with self._link.transaction() as cur:
             store.check_owner(cur, own.meta, own.schema, own.epoch)
-            return chunks.claim(
+            found = chunks.claim(
                 cur, own.meta, own.schema, table.name, own.epoch, self._slot
             )
+        self._claimed = found
+        return found
 
     def begin(
         self,
@@ -98,78 +110,80 @@ class PostgresCopier:
         try:
             with translating():
                 hold(cur, self._tenure.meta, self._tenure.schema, [table])
-                copy = None if careful else CopyIn(cur, merge.copy_into(table))
-                if careful:
-                    check_at_once(cur)
+                way = self._way(cur, chunk, table, careful=careful)
         except BaseException:
             self._link.rollback()
             raise
-        self._job = _Job(chunk, table, read_time, cur, copy)
+        self._job = _Job(chunk, table, read_time, cur, way)
+
+    def _way(
+        self, cur: Cursor[TupleRow], chunk: Chunk, table: Table, *, careful: bool
+    ) -> Way:
+        if not chunk.resync:
+            return (CarefulStraight if careful else Straight)(cur, table)
+        meta, pending = self._tenure.meta, table.name in self._tenure.letters
+        if careful:
+            return CarefullyReconciled(
+                cur, meta, table, self._upserter, pending=pending
+            )
+        return Reconciled(cur, meta, table, self._staging, pending=pending)
 
     def write(self, batch: EncodedBatch) -> Sequence[Reject]:
         job = self._current()
-        refused: list[Letter] = []
         with translating(), refusing():
-            if job.copy is None:
-                refused = self._write_carefully(job, batch)
-            else:
-                job.copy.send(batch.payload)
-        job.rows += batch.rows - len(refused)
+            refused = job.way.write(batch)
+        job.rows += batch.rows
         job.rescued += batch.rescued
-        job.letters += [*letters.of_rejects(job.table, batch.rejects), *refused]
+        job.letters += letters.of_rejects(job.table, batch.rejects)
         job.drift += batch.drift
         reached("mid_copy")
-        return [each.reject for each in refused]
-
-    def _write_carefully(self, job: _Job, batch: EncodedBatch) -> list[Letter]:
-        cur, into = job.cur, merge.copy_into(job.table)
-
-        def bring(rows: EncodedBatch) -> None:
-            copy_in(cur, into, rows.payload)
-
-        def delete(table: Table, keys: Sequence[str]) -> None:
-            cur.execute(merge.delete(table), (list(keys),))
-
-        part = Part(cur, job.table, batch, bring)
-        [refused] = bring_in(cur, [part], [], delete)
-        return refused
+        return job.refused(refused)
 
     def commit(
-        self, *, read_until: ClusterTime = 0, split_at: bytes | None = None
-    ) -> Chunk | None:
+        self,
+        *,
+        read_until: ClusterTime = 0,
+        split_at: bytes | None = None,
+        gone: bool = False,
+    ) -> Committed:
         job = self._current()
         job.read_until = max(read_until, job.read_time)
+        within = job.chunk.range
+        if split_at is not None:
+            within = ChunkRange(within.lower, split_at)
         try:
             with translating():
-                if job.copy is not None:
-                    with refusing():
-                        job.copy.finish()
+                with refusing():
+                    outcome = job.way.finish(None if gone else within)
                 reached("copy_done")
-                lines, rest = self._record(job, split_at)
+                refused = job.refused(outcome.refused)
+                lines, rest = self._record(job, split_at, outcome)
         except BaseException:
             self._link.rollback()
             raise
         reached("chunk_commit")
         try:
-            self._link.commit(refusable=job.copy is not None)
+            self._link.commit(refusable=job.way.refuses)
         except CommitUnknown:
             self._settle(job)
         reached("commit_ok")
-        self._job = None
+        self._job = self._claimed = None
         self._tenure.journal.noted(lines)
-        return rest
+        return Committed(rest, refused, outcome.written, outcome.removed)
 
     def abort(self) -> None:
         job, self._job = self._job, None
-        if job is None:
+        claimed, self._claimed = self._claimed, None
+        if job is not None:
+            job.way.cancel()
+            self._link.rollback()
+        chunk = claimed if job is None else job.chunk
+        if chunk is None:
             return
-        if job.copy is not None:
-            job.copy.cancel()
-        self._link.rollback()
         own = self._tenure
         try:
             with self._link.transaction() as cur:
-                chunks.hand_back(cur, own.meta, job.chunk, own.epoch, self._slot)
+                chunks.hand_back(cur, own.meta, chunk, own.epoch, self._slot)
         except DestinationUnavailable:
             # It stays ours under our slot: the next claim finds it.
             self._link.drop()
@@ -185,7 +199,7 @@ class PostgresCopier:
         return self._job
 
     def _record(
-        self, job: _Job, split_at: bytes | None
+        self, job: _Job, split_at: bytes | None, outcome: Outcome
     ) -> tuple[Sequence[Line], Chunk | None]:
         """Dead letters, counters and ``done``, in the metadata's order of locks.
 
@@ -212,7 +226,10 @@ class PostgresCopier:
             own.schema,
             job.table.name,
             registry.Counters(
-                copied=job.rows, rejected=len(job.letters), rescued=job.rescued
+                read=job.rows + len(job.letters),
+                copied=job.rows,
+                rejected=len(job.letters),
+                rescued=job.rescued,
             ),
         )
         store.check_owner(cur, own.meta, own.schema, own.epoch)
@@ -227,12 +244,25 @@ class PostgresCopier:
             read_time=job.read_time,
             read_until=job.read_until,
             upper=job.chunk.range.upper if split_at is None else split_at,
+            written=outcome.written,
+            removed=outcome.removed,
         )
         if not done:
             raise store.fenced(own.schema)
-        if split_at is None:
-            return lines, None
-        return lines, chunks.split_off(cur, own.meta, job.chunk, split_at)
+        rest = None
+        if split_at is not None:
+            rest = chunks.split_off(cur, own.meta, job.chunk, split_at)
+        elif job.chunk.resync:
+            self._end_resync(cur, job.table)
+        return lines, rest
+
+    def _end_resync(self, cur: Cursor[TupleRow], table: Table) -> None:
+        """With its last chunk. Chunks of a table commit one after the other, since
+        each has counted."""
+        own = self._tenure
+        if chunks.all_done(cur, own.meta, own.schema, table.name):
+            letters.resolve_unseen(cur, own.meta, own.schema, table.name)
+            signals.done(cur, own.meta, own.schema, table.name)
 
     def _settle(self, job: _Job) -> None:
         """Return if the lost COMMIT took place; raise what a failed one means.

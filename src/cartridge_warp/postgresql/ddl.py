@@ -8,13 +8,14 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from .. import rows
 from ..errors import DestinationError
-from ..model import Column, SchemaChange, Table
+from ..model import DELETED_AT, Column, SchemaChange, Table
 from . import keys
 
-KEY = "_id"
-EXTRA = "_cwarp_extra"
-SOURCE_TS = "_cwarp_source_ts"
+KEY = rows.KEY
+EXTRA = rows.EXTRA
+SOURCE_TS = rows.SOURCE_TS
 SYNCED_AT = "_cwarp_synced_at"
 
 #: NAMEDATALEN - 1. PostgreSQL cuts longer names silently.
@@ -77,7 +78,7 @@ def key_type(table: Table) -> str:
         raise DestinationError(f"no key encoding is called {table.key!r}") from None
 
 
-def _collated_key_type(table: Table) -> sql.Composable:
+def collated_key_type(table: Table) -> sql.Composable:
     """As the column is defined: text sorts as MongoDB sorts it."""
     kind = sql.SQL(key_type(table))
     return kind + _COLLATE_C if key_type(table) == "text" else kind
@@ -103,6 +104,12 @@ def cells(table: Table) -> tuple[str, ...]:
     return (KEY, *(column.name for column in table.columns), *source_ts, EXTRA)
 
 
+def columns(table: Table) -> tuple[str, ...]:
+    """The columns that no statement of ours can do without."""
+    marks = (table.deleted_column, DELETED_AT) if table.deleted_column else ()
+    return (*cells(table), *marks)
+
+
 @lru_cache(maxsize=1024)
 def cell_oids(table: Table) -> tuple[int, ...]:
     """The type of each cell of ``cells`` as PostgreSQL numbers its own types."""
@@ -120,7 +127,7 @@ def _plain(kind: str) -> str:
 def cell_definitions(table: Table) -> list[sql.Composable]:
     """Name and type of each cell of ``cells``, in that order."""
     types: list[sql.Composable] = [
-        _collated_key_type(table),
+        collated_key_type(table),
         *map(column_type, table.columns),
     ]
     if table.options.source_ts:
@@ -132,6 +139,14 @@ def cell_definitions(table: Table) -> list[sql.Composable]:
     ]
 
 
+def mark_definitions(deleted_column: str) -> list[sql.Composable]:
+    """Name and type of the two columns that mark a row; no row's cells are in them."""
+    return [
+        name(deleted_column) + sql.SQL(" boolean NOT NULL DEFAULT false"),
+        name(DELETED_AT) + sql.SQL(" timestamptz"),
+    ]
+
+
 def create_table(table: Table) -> sql.Composed:
     """A plain logged table with its primary key from the start."""
     definitions = cell_definitions(table)
@@ -139,10 +154,18 @@ def create_table(table: Table) -> sql.Composed:
         definitions.append(
             name(SYNCED_AT) + sql.SQL(" timestamptz NOT NULL DEFAULT now()")
         )
+    if table.deleted_column:
+        definitions += mark_definitions(table.deleted_column)
     definitions.append(sql.SQL("PRIMARY KEY ({})").format(name(KEY)))
     return sql.SQL("CREATE TABLE {} ({})").format(
         table_name(table), sql.SQL(", ").join(definitions)
     )
+
+
+def remove(table: Table, *, whole: bool) -> sql.Composed:
+    """Remove the table, or its rows alone; neither where something depends on it."""
+    verb = sql.SQL("DROP TABLE IF EXISTS" if whole else "TRUNCATE TABLE")
+    return sql.SQL("{} {}").format(verb, table_name(table))
 
 
 def alter_table(table: Table, changes: tuple[SchemaChange, ...]) -> sql.Composed:
@@ -159,11 +182,16 @@ def _step(table: Table, change: SchemaChange) -> sql.Composed:
         return sql.SQL("ADD COLUMN {} {}").format(
             name(column.name), column_type(column)
         )
+    if change.kind == "soft_delete":
+        # A constant default: no row is written, however many there are.
+        return sql.SQL(", ").join(
+            sql.SQL("ADD COLUMN ") + each for each in mark_definitions(column.name)
+        )
     if change.kind == "rewrite_key":
         after = msgspec.structs.replace(table, key=column.type)
         return sql.SQL("ALTER COLUMN {} TYPE {} USING {}").format(
             name(KEY),
-            _collated_key_type(after),
+            collated_key_type(after),
             keys.converted(table.key, after.key, name(KEY)),
         )
     raise DestinationError(f"no schema change is called {change.kind!r}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from msgspec.structs import replace
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..killpoint import reached
 from ..metadata import (
+    batches,
     chunks,
     history,
     layout,
@@ -28,24 +29,30 @@ from ..metadata import (
     letters,
     registry,
     runs,
+    signals,
     store,
 )
 from ..model import (
+    Absent,
+    BatchMarker,
+    BatchState,
     Chunk,
     ChunkRange,
+    Keys,
+    Origin,
     Position,
     SchemaChange,
     SourceIdentity,
     Table,
     TableState,
 )
+from ..rows import encoder_of
 from ..schema import evolve
-from . import ddl, preflight, structure
+from . import absent, ddl, keys, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
 from .instance import Instance
-from .rowplan import encoder_of
 from .tenure import Tenure
 
 #: How long a structure change may keep readers of the table waiting.
@@ -58,7 +65,7 @@ _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
 
 class PostgresDestination:
-    """See ``protocols.Destination``."""
+    """See ``protocols.Destination`` and ``powers.Resyncs``."""
 
     def __init__(self, settings: DestinationSettings, schema: SchemaSettings) -> None:
         self._settings = settings
@@ -67,6 +74,7 @@ class PostgresDestination:
         self._database = schema.database
         self._link = Link(settings, application_name("structure", schema.name))
         self._lease = Link(settings, application_name("lease", schema.name))
+        self._leasing = threading.Lock()
         self._instance = Instance.of_this_process()
         self._owned: Tenure | None = None
         self._run_id = 0
@@ -92,7 +100,10 @@ class PostgresDestination:
             layout.create_schema(cur, schema)
             lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
             found = store.take_ownership(cur, meta, schema, self._database, identity)
-            if not found.positions and registry.tables(cur, meta, schema):
+            if not found.positions and any(
+                each.planned and each.batch is None
+                for each in registry.tables(cur, meta, schema)
+            ):
                 raise PreconditionError(
                     f"schema {schema} has tables of an earlier copy and no position",
                     hint="their changes since cannot be known: forget the schema as "
@@ -100,15 +111,19 @@ class PostgresDestination:
                 )
             lease.take(cur, meta, schema, self._instance.text, found.epoch)
             chunks.reset(cur, meta, schema)
+            runs.end_run(cur, meta, self._run_id, self._run_status)
             run_id = runs.start_run(
                 cur, meta, schema, self._instance.label, found.epoch
             )
             pending = letters.tables_with_pending(cur, meta, schema)
+            passes = batches.by_table(cur, meta, schema)
             timeline = history.timeline(cur)
         owned = Tenure(meta, schema, found.epoch, pending, timeline)
         self._link.timeline = self._lease.timeline = timeline
         owned.set_lanes({marker.lane: marker.seq for marker in found.markers})
-        self._owned, self._run_id = owned, run_id
+        for table, (seq, _) in passes.items():
+            owned.set_table(table, seq)
+        self._owned, self._run_id, self._run_status = owned, run_id, "stopped"
         return found.positions
 
     def _check_lease(self, cur: Cursor[TupleRow]) -> None:
@@ -135,9 +150,18 @@ class PostgresDestination:
             )
         own.set_lanes(seqs)
 
+    def restart(self, position: Position, lanes: int) -> None:
+        own = self._tenure
+        with self._link.transaction() as cur:
+            signals.ask(cur, own.meta, own.schema)
+            seqs = store.set_lanes(
+                *(cur, own.meta, own.schema, own.epoch, lanes, position), anew=True
+            )
+        own.set_lanes(seqs)
+
     def beat(self) -> None:
         own = self._tenure
-        with self._lease.transaction() as cur:
+        with self._leasing, self._lease.transaction() as cur:
             if not lease.renew(cur, own.meta, own.schema, own.epoch):
                 raise Fenced(
                     f"another process owns schema {self._schema} now",
@@ -159,6 +183,8 @@ class PostgresDestination:
 
     def tables(self) -> list[TableState]:
         with self._link.transaction() as cur:
+            # Whoever asks before ``open`` may have metadata of an older version.
+            layout.ensure(cur, self._meta)
             states = registry.tables(cur, self._meta, self._schema)
             structure.check_present(cur, self._schema, [each.table for each in states])
             return states
@@ -196,9 +222,9 @@ class PostgresDestination:
             lock_ms=_DDL_LOCK_MS, statement_ms=0 if rewrites else None
         ) as cur:
             known = registry.newest(cur, self._meta, table.schema, table.name)
-            if known is not None and _structure(known) == _structure(after):
+            if known is not None and evolve.same_structure(known, after):
                 return after
-            if known is None or _structure(known) != _structure(table):
+            if known is None or not evolve.same_structure(known, table):
                 # A newer owner may have changed it, and says more.
                 self._check_owner(cur)
                 raise DestinationError(
@@ -232,6 +258,55 @@ class PostgresDestination:
             elif registry.newest(cur, meta, schema, name) is None:
                 raise DestinationError(f"{schema}.{name} has not been created")
             return list(chunks.by_table(cur, meta, schema).get(name, ()))
+
+    # --- batch mode -------------------------------------------------------------
+
+    def enroll(
+        self, table: Table, column: str, marker: BatchMarker | None
+    ) -> BatchState:
+        meta, schema, name = self._meta, table.schema, table.name
+        with self._link.transaction() as cur:
+            self._check_owner(cur)
+            batches.enroll(cur, meta, schema, name, column, marker)
+            seq, state = batches.by_table(cur, meta, schema)[name]
+        self._tenure.set_table(name, seq)
+        return state
+
+    def absent(self, table: Table, present: Iterable[Keys]) -> Absent:
+        own, link = self._tenure, self._link_aside()
+        try:
+            with link.transaction(statement_ms=0) as cur:
+                pending = table.name in own.letters
+                return absent.find(cur, own.meta, table, present, pending=pending)
+        finally:
+            link.drop()
+
+    # --- resyncs ----------------------------------------------------------------
+
+    def ordered(self, table: Table) -> bool:
+        return keys.ordered(table.key)
+
+    def divides(self, table: Table, key: bytes) -> bool:
+        return keys.divides(table.key, key)
+
+    def asked(self) -> list[str]:
+        with self._leasing, self._lease.transaction(read_only=True) as cur:
+            return sorted(signals.asked(cur, self._meta, self._schema))
+
+    def replan(
+        self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
+    ) -> list[Chunk]:
+        with self._link.transaction() as cur:
+            return resyncs.replan(cur, self._tenure, table, ranges, origin)
+
+    def retire(self, table: Table, policy: str, origin: Origin) -> None:
+        with self._link.transaction(lock_ms=_DDL_LOCK_MS) as cur:
+            resyncs.retire(cur, self._tenure, table, policy, origin)
+
+    def know(self, table: Table, origin: Origin) -> None:
+        with self._link.transaction() as cur:
+            registry.know(cur, self._meta, table.schema, table.name, origin)
+            self._check_owner(cur)
 
     # --- data -------------------------------------------------------------------
 
@@ -297,11 +372,6 @@ class PostgresDestination:
                 lease.release(cur, own.meta, own.schema, own.epoch)
         except WarpError:
             self._link.drop()
-
-
-def _structure(table: Table) -> Table:
-    """A table without the settings that may change from run to run."""
-    return replace(table, options=replace(table.options, on_misfit="rescue"))
 
 
 def _check_free(cur: Cursor[TupleRow], table: Table) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from cwarp_core import KeyKindError, key_text
+
 from ..errors import DestinationError
+from ..model import ChunkRange
 
 #: The canonical text of a key cell. to_json escapes as the core does: the quote, the
 #: backslash, and what is below U+0020. uuid_send gives the 16 bytes.
@@ -47,3 +50,54 @@ def converted(before: str, after: str, key: sql.Composable) -> sql.Composed:
     if (before, after) == ("bigint", "numeric"):
         return sql.SQL("{}::numeric").format(key)
     raise DestinationError(f"a key of {before} never becomes one of {after}")
+
+
+#: Encodings whose cells sort as their ids do in MongoDB, and the type of the cells.
+#: Text keys are of the collation "C". The one exception is NaN: see ``within``.
+_ORDERED = {
+    "objectId": sql.SQL("text"),
+    "string": sql.SQL("text"),
+    "uuid": sql.SQL("uuid"),
+    "bigint": sql.SQL("bigint"),
+    "numeric": sql.SQL("numeric"),
+}
+_NAN = "NaN"
+
+
+def ordered(encoding: str) -> bool:
+    """Do cells of this encoding sort as their ids do?"""
+    return encoding in _ORDERED
+
+
+def divides(encoding: str, element: bytes) -> bool:
+    """Are the cells below this ``_id`` element exactly those of the ids below it?"""
+    if not ordered(encoding):
+        return False
+    try:
+        text = key_text(element, encoding)
+    except KeyKindError:
+        return False
+    return (encoding, text) != ("numeric", _NAN)
+
+
+def within(encoding: str, key: sql.Composable, chunk: ChunkRange) -> list[sql.Composed]:
+    """The conditions under which ``key`` is in a range whose bounds divide its cells.
+
+    Each bound there is is one parameter, a key text, the lower one first.
+    """
+    lower, upper = chunk.lower is not None, chunk.upper is not None
+    if not lower and not upper:
+        return []
+    bound = sql.SQL("%s::text::") + _ORDERED[encoding]
+    conditions: list[sql.Composed] = []
+    if lower:
+        conditions.append(key + sql.SQL(" >= ") + bound)
+    if upper:
+        conditions.append(key + sql.SQL(" < ") + bound)
+    if encoding == "numeric" and lower != upper:
+        # To MongoDB NaN is the least of all numbers, to PostgreSQL the greatest.
+        nan = key + sql.SQL(" = ") + sql.Literal(_NAN)
+        if upper:
+            return [sql.SQL("({} OR {})").format(conditions[0], nan)]
+        conditions.append(sql.SQL("NOT {}").format(nan))
+    return conditions

@@ -13,8 +13,10 @@ from typing import ParamSpec, cast
 
 from psycopg import sql
 
+from cwarp_core import key_text
+
 from ..metadata.store import beside_parameters
-from ..model import Table
+from ..model import DELETED_AT, ChunkRange, Table
 from . import keys
 from .ddl import (
     KEY,
@@ -22,6 +24,7 @@ from .ddl import (
     SYNCED_AT,
     cell_definitions,
     cells,
+    collated_key_type,
     key_type,
     name,
     table_name,
@@ -145,28 +148,108 @@ def _conflict(table: Table, *, guarded: bool) -> sql.Composed:
     ]
     if table.options.synced_at:
         assignments.append(sql.SQL("{} = now()").format(name(SYNCED_AT)))
+    if table.deleted_column:
+        # There is a document again.
+        assignments.append(
+            sql.SQL("{} = false, {} = NULL").format(
+                name(table.deleted_column), name(DELETED_AT)
+            )
+        )
     text = sql.SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(
         name(KEY), sql.SQL(", ").join(assignments)
     )
-    return text + _unless_equal(table) if guarded else text
+    if guarded:
+        text += sql.SQL(" WHERE ") + _differs(table, "t", "excluded")
+    return text
 
 
-def _unless_equal(table: Table) -> sql.Composed:
-    """Leave a row alone that has these cells byte for byte.
+def _differs(table: Table, stored: str, given: str) -> sql.Composed:
+    """Not the same cells byte for byte, or marked as deleted.
 
     By the operator that compares the images of records: for ``=``, 1 and 1.0 inside
     jsonb, 1.0 and 1.00, and 0 and -0 are equal, and json has none.
     """
     compared = [cell for cell in cells(table) if cell not in (KEY, SOURCE_TS)]
-    stored, given = (
-        sql.SQL(", ").join(
-            sql.SQL("{}.{}").format(sql.SQL(row), name(cell)) for cell in compared
-        )
-        for row in ("t", "excluded")
+    images = [
+        sql.SQL(", ").join(name(row, cell) for cell in compared)
+        for row in (stored, given)
+    ]
+    text = sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(
+        *images
     )
+    if table.deleted_column:
+        text += sql.SQL(" OR ") + name(stored, table.deleted_column)
+    return text
+
+
+@_kept
+def reconcile(table: Table) -> sql.Composed:
+    """As ``merge``, of those staged rows alone that differ from the table's.
+
+    An equal row is not even locked, which the guard of an upsert would do.
+    """
     return sql.SQL(
-        " WHERE ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record"
-    ).format(stored, given)
+        "{insert} SELECT {given} FROM {staging} AS s LEFT JOIN {table} AS o"
+        " ON o.{key} = s.{key} WHERE o.{key} IS NULL OR {differs} {conflict}"
+    ).format(
+        insert=_insert(table),
+        given=sql.SQL(", ").join(name("s", cell) for cell in cells(table)),
+        staging=staging_name(table),
+        table=table_name(table),
+        key=name(KEY),
+        differs=_differs(table, "o", "s"),
+        conflict=_conflict(table, guarded=False),
+    )
+
+
+def surplus(
+    table: Table, within: ChunkRange, brought: sql.Composable
+) -> tuple[sql.Composed, list[str]]:
+    """The key texts of a range's rows whose keys ``brought``, a table, has not.
+
+    The query and its parameters. Rows that are marked as deleted are left out. Raises
+    KeyKindError for a bound that the key does not hold.
+    """
+    key = name("t", KEY)
+    conditions = [
+        sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE s.{} = {})").format(
+            brought, name(KEY), key
+        )
+    ]
+    if table.deleted_column:
+        marked = beside_parameters(name("t", table.deleted_column))
+        conditions.append(sql.SQL("NOT {}").format(marked))
+    conditions += keys.within(table.key, key, within)
+    bounds = [each for each in (within.lower, within.upper) if each is not None]
+    text = sql.SQL("SELECT {}::text FROM {} AS t WHERE {}").format(
+        key,
+        beside_parameters(table_name(table)),
+        sql.SQL(" AND ").join(conditions),
+    )
+    return text, [key_text(each, table.key) for each in bounds]
+
+
+@lru_cache(maxsize=_KEPT)
+def brought_name(table: Table) -> sql.Identifier:
+    """A temporary table of keys that were brought in; one for each type of key."""
+    return sql.Identifier("pg_temp", f"cwarp_brought_{key_type(table)}")
+
+
+@_kept
+def create_brought(table: Table) -> sql.Composed:
+    """Make it where this session has none; it is empty at COMMIT."""
+    definition = cell_definitions(table)[0]
+    return sql.SQL(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS"
+    ).format(brought_name(table), definition)
+
+
+@_kept
+def note_brought(table: Table) -> sql.Composed:
+    """Add key texts to it: one parameter, an array of text."""
+    return sql.SQL("INSERT INTO {} SELECT unnest(%s::text[]::{}[])").format(
+        brought_name(table), sql.SQL(key_type(table))
+    )
 
 
 @_kept
@@ -186,6 +269,50 @@ def delete(table: Table) -> sql.Composed:
 
 
 @_kept
+def mark_deleted(table: Table) -> sql.Composed:
+    """Mark rows as deleted, by key texts as ``delete``. The first mark stays."""
+    deleted = beside_parameters(name(table.deleted_column))
+    marks = [
+        sql.SQL("{} = true").format(deleted),
+        sql.SQL("{} = now()").format(name(DELETED_AT)),
+    ]
+    if table.options.synced_at:
+        marks.append(sql.SQL("{} = now()").format(name(SYNCED_AT)))
+    return sql.SQL(
+        "UPDATE {} SET {} WHERE {} = ANY(%s::text[]::{}[]) AND NOT {}"
+    ).format(
+        beside_parameters(table_name(table)),
+        sql.SQL(", ").join(marks),
+        name(KEY),
+        sql.SQL(key_type(table)),
+        deleted,
+    )
+
+
+@_kept
+def delete_audited(table: Table, meta: str) -> sql.Composed:
+    """As ``delete``, and keep each row as it was in ``deletion_audit``.
+
+    Parameters by name: ``keys``, ``times`` of their deletes, ``schema``, ``table``.
+    """
+    return sql.SQL(
+        "WITH gone AS (DELETE FROM {table} AS t"
+        " WHERE {key} = ANY(%(keys)s::text[]::{kind}[])"
+        " RETURNING {key} AS key, to_jsonb(t.*) AS last_row)"
+        " INSERT INTO {audit} (schema_name, table_name, key, last_row, cluster_time)"
+        " SELECT %(schema)s, %(table)s, {canonical}, g.last_row, d.time FROM gone AS g"
+        " LEFT JOIN unnest(%(keys)s::text[]::{kind}[], %(times)s::numeric[])"
+        " AS d (key, time) ON d.key = g.key"
+    ).format(
+        table=beside_parameters(table_name(table)),
+        key=name(KEY),
+        kind=sql.SQL(key_type(table)),
+        audit=beside_parameters(sql.Identifier(meta, "deletion_audit")),
+        canonical=keys.canonical(table.key, sql.SQL("g.key")),
+    )
+
+
+@_kept
 def staged_keys(table: Table) -> sql.Composed:
     """The canonical texts of the staged rows' keys."""
     return sql.SQL("SELECT {} FROM {}").format(
@@ -198,6 +325,53 @@ def given_keys(table: Table) -> sql.Composed:
     """The canonical texts of key texts: one parameter, an array of text."""
     return sql.SQL("SELECT {} FROM unnest(%s::text[]::{}[]) AS k").format(
         keys.canonical(table.key, sql.SQL("k")), sql.SQL(key_type(table))
+    )
+
+
+_PRESENT = sql.Identifier("pg_temp", "cwarp_present")
+
+
+def create_present(table: Table) -> sql.Composed:
+    """Make a temporary table of keys, which is gone at the end of the transaction."""
+    return sql.SQL("CREATE TEMPORARY TABLE {} (k {}) ON COMMIT DROP").format(
+        _PRESENT, collated_key_type(table)
+    )
+
+
+@_kept
+def add_present(table: Table) -> sql.Composed:
+    """Put keys into it: one parameter, an array of text."""
+    return sql.SQL("INSERT INTO {} SELECT unnest(%s::text[]::{}[])").format(
+        _PRESENT, sql.SQL(key_type(table))
+    )
+
+
+@_kept
+def absent_keys(table: Table) -> sql.Composed:
+    """Key texts of rows whose keys are not in it: one parameter, how many at most.
+
+    Rows that are marked as deleted are left out.
+    """
+    unmarked: sql.Composable = sql.SQL("")
+    if table.deleted_column:
+        marked = beside_parameters(name("t", table.deleted_column))
+        unmarked = sql.SQL(" AND NOT {}").format(marked)
+    return sql.SQL(
+        "SELECT t.{key}::text FROM {table} AS t WHERE NOT EXISTS"
+        " (SELECT 1 FROM {present} AS p WHERE p.k = t.{key}){unmarked} LIMIT %s"
+    ).format(
+        key=name(KEY),
+        table=beside_parameters(table_name(table)),
+        present=_PRESENT,
+        unmarked=unmarked,
+    )
+
+
+@_kept
+def present_keys(table: Table) -> sql.Composed:
+    """The canonical texts of the keys in it."""
+    return sql.SQL("SELECT {} FROM {} AS p").format(
+        keys.canonical(table.key, sql.SQL("p.k")), _PRESENT
     )
 
 

@@ -9,7 +9,7 @@ from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
 from ..errors import DestinationUnavailable, PreconditionError
-from ..metadata import layout, store
+from ..metadata import batches, layout, store
 from .connection import Link
 from .ddl import MAX_NAME_BYTES
 
@@ -20,7 +20,7 @@ _MIN_VERSION = 140000
 def check(link: Link, schema: str, meta: str) -> bool:
     """Raise PreconditionError for the first thing that is missing.
 
-    True when the schema has a position already.
+    True when the schema has a position already, or a table of batch mode.
     """
     for what, name in (("schema", schema), ("metadata schema", meta)):
         if not 0 < len(name.encode()) <= MAX_NAME_BYTES or "\0" in name:
@@ -34,9 +34,12 @@ def check(link: Link, schema: str, meta: str) -> bool:
             _check_temporary(cur)
             for name in (schema, meta):
                 _check_schema(cur, name)
-            if layout.check(cur, meta) is None:
+            found = layout.check(cur, meta)
+            if found is None:
                 return False
-            return store.has_position(cur, meta, schema)
+            return store.has_position(cur, meta, schema) or (
+                found >= batches.SINCE_LAYOUT and batches.exist(cur, meta, schema)
+            )
     except DestinationUnavailable as error:
         raise PreconditionError(str(error), hint=error.hint) from error
 

@@ -26,17 +26,21 @@ class Staging:
     def __init__(self) -> None:
         self._last: dict[tuple[str, str], sql.Identifier] = {}
 
-    def load(
-        self, cur: Cursor[TupleRow], table: Table, batches: Sequence[EncodedBatch]
-    ) -> None:
-        """COPY the rows into the table's staging table."""
+    def open(self, cur: Cursor[TupleRow], table: Table) -> CopyIn:
+        """A COPY into the table's staging table."""
         name = merge.staging_name(table)
         former = self._last.get((table.schema, table.name), name)
         if former != name:
             cur.execute(merge.drop_staging(former))
         cur.execute(merge.create_staging(table))
         self._last[table.schema, table.name] = name
-        copy = CopyIn(cur, merge.copy_into_staging(table))
+        return CopyIn(cur, merge.copy_into_staging(table))
+
+    def load(
+        self, cur: Cursor[TupleRow], table: Table, batches: Sequence[EncodedBatch]
+    ) -> None:
+        """COPY the rows into the table's staging table."""
+        copy = self.open(cur, table)
         try:
             for batch in batches:
                 copy.send(batch.payload)

@@ -13,10 +13,10 @@ from cwarp_core import EncodedBatch, Reply, key_encoding
 from ..errors import PreconditionError, StructureChanged
 from ..metadata import letters, registry
 from ..model import ClusterTime, Table
+from ..rows import encoder_of
 from . import merge
 from .careful import Part, check_at_once
-from .ddl import cells
-from .rowplan import encoder_of
+from .ddl import columns
 from .sqlstate import RECOPY, refusal
 from .upsert import Upserter
 
@@ -60,10 +60,10 @@ def check_present(cur: Cursor[TupleRow], schema: str, tables: Sequence[Table]) -
     )
     present = {name: set(columns) for name, columns in cur.fetchall()}
     for table in tables:
-        columns = present.get(table.name)
-        missing = [each for each in cells(table) if each not in (columns or ())]
+        there = present.get(table.name)
+        missing = [each for each in columns(table) if each not in (there or ())]
         if missing:
-            what = f"column {missing[0]} of " if columns else ""
+            what = f"column {missing[0]} of " if there else ""
             raise PreconditionError(
                 f"{what}{schema}.{table.name} was dropped outside", hint=RECOPY
             )

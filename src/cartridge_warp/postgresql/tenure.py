@@ -12,6 +12,9 @@ from cwarp_core import Reject
 from ..model import Batch
 from .journal import Journal
 
+#: What has a marker: a lane by its number, a table of batch mode by its name.
+Marked = int | str
+
 
 class Doubt(Struct, frozen=True, eq=False):
     """A batch whose COMMIT had no answer, and the rows it had refused."""
@@ -44,39 +47,47 @@ class Tenure:
         self.journal = Journal()
         self._lock = threading.Lock()
         self._slots: set[int] = set()
-        self._seqs: dict[int, int] = {}
+        self._seqs: dict[Marked, int] = {}
         self._doubts: list[Doubt] = []
 
-    # --- lanes ------------------------------------------------------------------
+    # --- markers ----------------------------------------------------------------
 
     def set_lanes(self, seqs: Mapping[int, int]) -> None:
         """These are the lanes, each with the ``seq`` its marker has."""
         with self._lock:
-            self._seqs = dict(seqs)
-            self._doubts = []
+            for lane in [each for each in self._seqs if isinstance(each, int)]:
+                del self._seqs[lane]
+            for lane, seq in seqs.items():
+                self._seqs[lane] = seq
+            self._doubts = [each for each in self._doubts if not each.batch.lanes]
 
-    def seq(self, lane: int) -> int | None:
-        """What the lane's marker must stand at; None when there is no such lane."""
+    def set_table(self, table: str, seq: int) -> None:
+        """This table is of batch mode, with the ``seq`` that its marker has."""
         with self._lock:
-            return self._seqs.get(lane)
+            self._seqs[table] = seq
 
-    def moved(self, lanes: Sequence[int]) -> None:
-        """A batch of these lanes was committed."""
+    def seq(self, marked: Marked) -> int | None:
+        """What its marker must stand at; None when there is no such one."""
         with self._lock:
-            self._move(lanes)
+            return self._seqs.get(marked)
+
+    def moved(self, marked: Sequence[Marked]) -> None:
+        """A batch of these was committed."""
+        with self._lock:
+            self._move(marked)
 
     def doubt(self, doubt: Doubt) -> None:
-        """Was this committed? It has to be known before its lanes move again."""
+        """Was this committed? It has to be known before its markers move again."""
         with self._lock:
             self._doubts.append(doubt)
 
-    def doubts(self, lanes: Sequence[int]) -> list[Doubt]:
-        """What is open about any of these lanes."""
+    def doubts(self, marked: Sequence[Marked]) -> list[Doubt]:
+        """What is open about any of these."""
         with self._lock:
             return [
                 each
                 for each in self._doubts
-                if not set(lanes).isdisjoint(each.batch.lanes)
+                if not set(marked).isdisjoint(each.batch.markers)
             ]
 
     def settled(self, doubt: Doubt, *, committed: bool) -> None:
@@ -84,11 +95,11 @@ class Tenure:
         with self._lock:
             self._doubts.remove(doubt)
             if committed:
-                self._move(doubt.batch.lanes)
+                self._move(doubt.batch.markers)
 
-    def _move(self, lanes: Sequence[int]) -> None:
-        for lane in lanes:
-            self._seqs[lane] += 1
+    def _move(self, marked: Sequence[Marked]) -> None:
+        for each in marked:
+            self._seqs[each] += 1
 
     # --- copiers ----------------------------------------------------------------
 

@@ -29,12 +29,12 @@ _SIZE = struct.Struct("!i")
 class Upserter:
     """Inserts rows, or replaces those that have their keys. One connection.
 
-    meta: the metadata schema's name.
+    meta: the metadata schema's name.  staging: the connection's, if there is one.
     """
 
-    def __init__(self, meta: str) -> None:
+    def __init__(self, meta: str, staging: Staging | None = None) -> None:
         self._meta = meta
-        self._staging = Staging()
+        self._staging = staging or Staging()
 
     def bring(
         self,
@@ -44,36 +44,52 @@ class Upserter:
         *,
         guarded: bool = False,
         pending: bool = False,
+        staged: bool = False,
         last: bool = True,
-    ) -> None:
+    ) -> int:
         """Bring the batches' rows into the table; no key is in them twice.
 
         guarded: equal rows are left untouched.  pending: the table may have dead
-        letters; those of the rows' keys are resolved.  last: the transaction's end
-        empties the staging table, and until then it is not needed. Raises
-        psycopg.Error.
+        letters; those of the rows' keys are resolved.  staged: ``stage`` took these
+        very batches in this transaction.  last: the transaction's end empties the
+        staging table, and until then it is not needed. Returns how many rows were
+        written. Raises psycopg.Error.
         """
         rows = sum(batch.rows for batch in batches)
         if not rows:
-            return
-        if not pending and rows * len(ddl.cells(table)) <= _DIRECT_CELLS:
+            return 0
+        if not (staged or pending or self.stages(table, batches)):
             payload = b"".join(batch.payload for batch in batches)
             # The points of a COPY, which this stands for.
             reached("mid_copy")
-            _execute(
+            written = _execute(
                 cur,
                 merge.insert(table, rows, guarded=guarded),
                 cells_of(payload),
                 ddl.cell_oids(table) * rows,
             )
             reached("copy_done")
-            return
-        self._staging.load(cur, table, batches)
-        cur.execute(merge.merge(table, guarded=guarded))
+            return written
+        if not staged:
+            self._staging.load(cur, table, batches)
+        written = cur.execute(merge.merge(table, guarded=guarded)).rowcount
         if pending:
             letters.resolve(cur, self._meta, table, merge.staged_keys(table))
         if not last:
             cur.execute(merge.clear_staging(table))
+        return written
+
+    def stage(
+        self, cur: Cursor[TupleRow], table: Table, batches: Sequence[EncodedBatch]
+    ) -> None:
+        """Take rows into the staging table, for a ``bring`` of this transaction."""
+        self._staging.load(cur, table, batches)
+
+    @staticmethod
+    def stages(table: Table, batches: Sequence[EncodedBatch]) -> bool:
+        """Are these rows so many that they go through staging?"""
+        rows = sum(batch.rows for batch in batches)
+        return rows * len(ddl.cells(table)) > _DIRECT_CELLS
 
 
 def cells_of(payload: bytes) -> list[bytes | None]:
@@ -99,10 +115,11 @@ def _execute(
     statement: bytes,
     cells: list[bytes | None],
     oids: Sequence[int],
-) -> None:
+) -> int:
     """Run a statement whose parameters are binary cells, without a prepared one.
 
-    The driver's own way adapts Python objects; these are in PostgreSQL's form.
+    The driver's own way adapts Python objects; these are in PostgreSQL's form. Returns
+    the number of rows that it wrote.
     """
     connection = cur.connection
     pgconn = connection.pgconn
@@ -113,3 +130,4 @@ def _execute(
     if result.status != ExecStatus.COMMAND_OK:
         encoding = connection.info.encoding
         raise psycopg.errors.error_from_result(result, encoding=encoding)
+    return result.command_tuples or 0

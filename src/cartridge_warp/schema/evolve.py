@@ -39,6 +39,19 @@ def evolve(
     return changes
 
 
+def soft_delete(table: Table) -> list[SchemaChange]:
+    """What the table's deletion strategy asks for before a row is written.
+
+    No strategy takes anything away: what was marked once stays marked.
+    """
+    options = table.options
+    if options.deletion_strategy != "soft" or table.deleted_column:
+        return []
+    return [
+        SchemaChange("soft_delete", Column(options.soft_delete_column, (), "boolean"))
+    ]
+
+
 def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
     """The next version of a table; the table itself when there is nothing to do.
 
@@ -48,22 +61,43 @@ def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
     if not changes:
         return table
     columns = list(table.columns)
-    key = table.key
+    key, deleted_column = table.key, table.deleted_column
     for change in changes:
+        new = change.column
         if change.kind == "rewrite_key":
-            key = change.column.type
+            key = new.type
             continue
-        if change.kind != "add_column":
+        names = {deleted_column, *(column.name for column in columns)}
+        paths = {column.path for column in columns}
+        if change.kind == "soft_delete":
+            taken = bool(deleted_column) or new.name in names
+            deleted_column = new.name
+        elif change.kind == "add_column":
+            taken = new.name in names or new.path in paths
+            columns.append(new)
+        else:
             raise ValueError(f"unknown schema change {change.kind!r}")
-        for column in columns:
-            if change.column.name == column.name or change.column.path == column.path:
-                raise ValueError(
-                    f"{table.schema}.{table.name} already has {column.name!r}"
-                )
-        columns.append(change.column)
+        if taken:
+            raise ValueError(f"{table.schema}.{table.name} already has {new.name!r}")
     return msgspec.structs.replace(
-        table, key=key, columns=tuple(columns), version=table.version + 1
+        table,
+        key=key,
+        columns=tuple(columns),
+        version=table.version + 1,
+        deleted_column=deleted_column,
     )
+
+
+def same_structure(one: Table, other: Table) -> bool:
+    """Equal but for the settings that may change from run to run?"""
+    return _structure(one) == _structure(other)
+
+
+def _structure(table: Table) -> Table:
+    options = msgspec.structs.replace(
+        table.options, on_misfit="", deletion_strategy="", soft_delete_column=""
+    )
+    return msgspec.structs.replace(table, options=options)
 
 
 def _columns(table: Table, drift: Sequence[Drift]) -> list[Column]:
@@ -80,4 +114,6 @@ def _columns(table: Table, drift: Sequence[Drift]) -> list[Column]:
         ObservedPath(path, kinds, frozenset(subtypes.get(path, ())))
         for path, kinds in counts.items()
     ]
-    return columns_for(paths, table.columns, table.options)
+    return columns_for(
+        paths, table.columns, table.options, taken={table.deleted_column}
+    )

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
 
-from cartridge_warp.model import Column, Table, TableOptions
+from cartridge_warp.model import DOCUMENT, Column, Table, TableOptions
 from cwarp_core import Observation, ObservedPath
 
 from . import naming, types
-
-#: The column of layouts "document" and "both" that holds the whole document.
-DOCUMENT: Final = "document"
 
 
 def infer_table(
@@ -32,23 +28,38 @@ def infer_table(
     ``_cwarp_extra``.
     """
     paths = observation if isinstance(observation, Sequence) else observation.paths()
+    deleted_column = (
+        options.soft_delete_column if options.deletion_strategy == "soft" else ""
+    )
     columns: list[Column] = []
     if options.layout != "columns":
         json_type = types.json_type(options.json_columns)
         columns.append(Column(DOCUMENT, (), json_type, native="object"))
     if options.layout != "document":
-        columns += columns_for(paths, columns, options)
-    name = naming.table_name(collection, taken, options.naming)
-    return Table(schema, name, collection, key, tuple(columns), options)
+        columns += columns_for(paths, columns, options, taken={deleted_column})
+    return Table(
+        schema,
+        naming.table_name(collection, taken, options.naming),
+        collection,
+        key,
+        tuple(columns),
+        options,
+        deleted_column=deleted_column,
+    )
 
 
 def columns_for(
-    paths: Iterable[ObservedPath], existing: Sequence[Column], options: TableOptions
+    paths: Iterable[ObservedPath],
+    existing: Sequence[Column],
+    options: TableOptions,
+    *,
+    taken: Collection[str] = (),
 ) -> list[Column]:
     """A column for each path that asks for one and has none, as many as there is room.
 
     existing: the table's columns, which keep their names and count towards
-    ``options.max_columns`` (the whole document's column does not).
+    ``options.max_columns`` (the whole document's column does not).  taken: names of
+    columns that no path feeds.
     """
     promoted = [column for column in existing if column.path]
     known = {column.path for column in promoted} | {(), ("_id",)}
@@ -57,7 +68,7 @@ def columns_for(
     chosen = _most_frequent(wanted, max(options.max_columns - len(promoted), 0))
     names = naming.assign(
         (path.path for path in chosen),
-        {column.name for column in existing},
+        {column.name for column in existing} | {*taken},
         options.naming,
     )
     return [_column(path, names[path.path], options) for path in chosen]

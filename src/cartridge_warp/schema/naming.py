@@ -15,19 +15,12 @@ from hashlib import sha256
 from itertools import count
 from typing import Final
 
+from cartridge_warp.model import OWN_COLUMNS, RESERVED_PREFIX, SYSTEM_COLUMNS
+
 Path = tuple[str, ...]
 
 #: NAMEDATALEN - 1; a longer identifier is cut by PostgreSQL without an error.
 MAX_BYTES: Final = 63
-#: Source names that start so never keep their form.
-RESERVED_PREFIX: Final = "_cwarp_"
-#: Columns of our own.
-OWN_COLUMNS: Final = frozenset(
-    {"_id", "_cwarp_synced_at", "_cwarp_source_ts", "_cwarp_extra"}
-    | {"is_deleted", "deleted_at"}
-)
-#: "System Columns" in PostgreSQL's manual; no table may have a column of that name.
-SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 _HASH_DIGITS: Final = 8
 _SEPARATOR: Final = "_"
