@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
+from bson import Int64
 
 import totals
 from cartridge_warp.mongodb.errors import TABLE, Verdict
 from kit import Scene, wait_until
-from mongodb_kit import Client, failing
+from mongodb_kit import Client, cursors, failing
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -31,12 +33,24 @@ def codes(*verdicts: Verdict) -> list[int]:
     ]
 
 
-def throw(client: Client, code: int, *commands: str) -> None:
-    """Once, at whichever of these commands comes next; wait until it came."""
-    data = {"failCommands": list(commands), "errorCode": code}
+def throw(
+    client: Client,
+    code: int,
+    command: str,
+    prompt: Callable[[], None] = lambda: None,
+) -> None:
+    """Once, when this command comes next; wait until it came.
+
+    prompt: done until then, so that it comes.
+    """
     before = thrown(client)
-    with failing(client, {"times": 1}, **data):
-        wait_until(lambda: thrown(client) > before, f"{code} is thrown", pause=0.02)
+
+    def came() -> bool:
+        prompt()
+        return thrown(client) > before
+
+    with failing(client, {"times": 1}, failCommands=[command], errorCode=code):
+        wait_until(came, f"{code} is thrown", pause=0.02)
     totals.count("codes", str(code))
 
 
@@ -50,15 +64,19 @@ def thrown(client: Client) -> int:
 def test_codes_that_the_stream_mends(
     scene: Scene, mongo_client: Client, command: str
 ) -> None:
+    def prompt() -> None:
+        """A stream that ends is opened anew, with the only ``aggregate`` there is."""
+        if command == "aggregate":
+            numbers = [Int64(each) for each in cursors(mongo_client, scene.db.name)]
+            kill = {"killCursors": "$cmd.aggregate", "cursors": numbers}
+            assert not numbers or scene.db.command(kill)["ok"]
+
     scene.writers.fill(100)
     sync = scene.start()
     scene.streaming()
     with scene.writers.writing():
         for code in codes(*STREAM):
-            if command == "aggregate":
-                # What opens a stream anew, and is asked for nothing else then.
-                throw(mongo_client, 43, "getMore")
-            throw(mongo_client, code, command)
+            throw(mongo_client, code, command, prompt)
             assert sync.code() is None, sync.tail()
     scene.recovers(sync)
 
