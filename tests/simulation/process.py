@@ -10,6 +10,7 @@ from cartridge_warp.engine import pipeline
 from cartridge_warp.engine.line import Line
 from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import SchemaView
 from cartridge_warp.errors import (
     DestinationUnavailable,
     Fenced,
@@ -106,6 +107,10 @@ class Life:
         self._once = once
         self._anew = gates[1].chance(plan.anew)
         self.task: Task = scheduler.start(self.owner, self._run, "main")
+
+    def view(self) -> SchemaView:
+        """What it says of itself."""
+        return self.line.progress.now()
 
     def _run(self) -> None:
         try:
