@@ -1,4 +1,4 @@
-"""One ``cwarp sync`` process: started, watched, signalled, ended."""
+"""One ``cwarp sync`` or ``worker`` process: started, watched, signalled, ended."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Sync:
         arguments: Sequence[str],
         env: Mapping[str, str],
         log: Path,
+        verb: str = "sync",
     ) -> None:
         self._log = log
         self._health, self._metrics = free_port(), free_port()
@@ -45,7 +46,7 @@ class Sync:
         )
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                command("sync", *ports, *arguments),
+                command(verb, *ports, *arguments),
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

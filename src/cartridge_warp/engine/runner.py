@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from .. import memory, registry
 from ..config import SchemaSettings, Settings
 from ..errors import WarpError
-from . import pipeline
+from . import pipeline, worker
 from .line import Line
 from .progress import Progress
 from .signals import StopSignal
@@ -30,6 +31,24 @@ def run(
     """Sync every schema of the settings; return the exit code.
 
     full_resync: each begins at a new position, with a resync of every table.
+    """
+    life = partial(pipeline.run, once=once, anew=full_resync)
+    return _run(settings, life, progress, stop)
+
+
+def help_copies(settings: Settings, *, progress: Progress, stop: StopSignal) -> int:
+    """Help whoever syncs the schemas of the settings; return the exit code."""
+    return _run(settings, worker.run, progress, stop)
+
+
+def _run(
+    settings: Settings,
+    life: Callable[[Line], None],
+    progress: Progress,
+    stop: StopSignal,
+) -> int:
+    """Live for every schema.
+
     Each runs in a thread of its own. The error of a single one is the caller's:
     WarpError. Of several, one that fails is logged and never stops another, and the
     highest of their exit codes is returned. The caller has installed ``stop``.
@@ -40,9 +59,7 @@ def run(
     alone = len(lines) == 1
     # Never in the calling thread: it has to be free for the stop's signals.
     tasks = [
-        line.start(
-            partial(_guarded, line, once, full_resync, failures, alone), "schema"
-        )
+        line.start(partial(_guarded, line, life, failures, alone), "schema")
         for line in lines
     ]
     for task in tasks:
@@ -53,11 +70,11 @@ def run(
 
 
 def _guarded(
-    line: Line, once: bool, anew: bool, failures: list[Exception], alone: bool
+    line: Line, life: Callable[[Line], None], failures: list[Exception], alone: bool
 ) -> None:
     """Run a schema whose failure is its own; one of several tells it in the log."""
     try:
-        pipeline.run(line, once=once, anew=anew)
+        life(line)
     except Exception as error:
         failures.append(error)
         if alone:
