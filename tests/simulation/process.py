@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from cartridge_warp.config import SchemaSettings, TableSettings
-from cartridge_warp.engine import pipeline
+from cartridge_warp.engine import pipeline, worker
 from cartridge_warp.engine.line import Line
 from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
@@ -79,6 +79,7 @@ class Life:
         self.over = False
         self.runtime = Virtual(scheduler, self.owner)
         self.stop = StopSignal(self.runtime)
+        last = last or process.helps
         launch = plan.launches[0 if last else number % len(plan.launches)]
         self.leaves = launch.leaves
         rng = random.Random(f"{plan.seed} {self.owner.name}")
@@ -95,7 +96,12 @@ class Life:
             cuts=any(each.batch_bytes < 1 << 20 for each in plan.launches),
         )
         self.line = Line(
-            SimulatedSource(process.world, gates[0], by_time=plan.by_time),
+            SimulatedSource(
+                process.world,
+                gates[0],
+                by_time=plan.by_time,
+                chunks=10 if plan.helpers else 4,
+            ),
             self.destination,
             settings_of(launch, plan),
             self.progress.schema("copy", DATABASE),
@@ -104,12 +110,16 @@ class Life:
             runtime=self.runtime,
         )
         self._once = once
+        self._helps = process.helps
         self._anew = gates[1].chance(plan.anew)
         self.task: Task = scheduler.start(self.owner, self._run, "main")
 
     def _run(self) -> None:
         try:
-            pipeline.run(self.line, once=self._once, anew=self._anew)
+            if self._helps:
+                worker.run(self.line)
+            else:
+                pipeline.run(self.line, once=self._once, anew=self._anew)
         except WarpError as error:
             self.error = error
         self.over = True
@@ -117,7 +127,10 @@ class Life:
 
 
 class Process:
-    """Starts a life, and another one when it ends, as a supervisor does."""
+    """Starts a life, and another one when it ends, as a supervisor does.
+
+    helps: it is a worker, which owns nothing.
+    """
 
     def __init__(
         self,
@@ -127,7 +140,10 @@ class Process:
         world: World,
         store: Store,
         weather: Weather,
+        *,
+        helps: bool = False,
     ) -> None:
+        self.helps = helps
         self.name = name
         self.plan = plan
         self.scheduler = scheduler

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from . import resync_mutations  # noqa: F401  adds its own
+from . import resync_mutations, worker_mutations  # noqa: F401  they add their own
 from .mutations import MUTATIONS, SECOND_LOCKS
 from .plan import plan_of
 from .run import run

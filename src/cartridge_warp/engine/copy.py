@@ -160,8 +160,8 @@ class Copy:
         kept: list[ChangeEvent] = []
         rest = deque(events)
         fresh: dict[int, Chunk] = {}
-        while unsure := self._sifted(collection, rest, kept, fresh):
-            self._look_again(collection, unsure, fresh)
+        while asked := self._sifted(collection, rest, kept, fresh):
+            self._look_again(*asked, fresh)
         return kept
 
     def _sifted(
@@ -170,7 +170,7 @@ class Copy:
         rest: deque[ChangeEvent],
         kept: list[ChangeEvent],
         fresh: dict[int, Chunk],
-    ) -> list[int]:
+    ) -> tuple[Shape, ChunkMap, list[int]] | None:
         """Go on until the destination has to be asked: about these chunks.
 
         fresh: what it said of chunks since the events came.
@@ -179,7 +179,7 @@ class Copy:
             chunks = self._maps.get(collection)
             if chunks is None:
                 kept += rest
-                return []
+                return None
             while rest:
                 wanted = self._verdict(chunks, rest[0], fresh)
                 if wanted is None:
@@ -188,11 +188,11 @@ class Copy:
                         for each in rest
                         if each.key and self._asks(chunks, each.key, fresh)
                     ]
-                    return list(set(asked))
+                    return self._shapes[collection], chunks, list(set(asked))
                 event = rest.popleft()
                 if wanted:
                     kept.append(event)
-        return []
+        return None
 
     def _verdict(
         self, chunks: ChunkMap, event: ChangeEvent, fresh: dict[int, Chunk]
@@ -220,11 +220,15 @@ class Copy:
         return found is None or found.state != ChunkState.PENDING
 
     def _look_again(
-        self, collection: str, numbers: list[int], fresh: dict[int, Chunk]
+        self,
+        shape: Shape,
+        chunks: ChunkMap,
+        numbers: list[int],
+        fresh: dict[int, Chunk],
     ) -> None:
         """Ask the destination about chunks, not at once again about those that it
         called copied. Raises Stopped."""
-        shape, sharing, line = self._shapes[collection], self.sharing, self._line
+        sharing, line = self.sharing, self._line
         assert sharing is not None
         if not fresh.keys().isdisjoint(numbers):
             with self._changed:
@@ -233,7 +237,7 @@ class Copy:
                 raise Stopped
         found = line.retry(lambda: sharing.standing(shape.table, numbers))
         fresh |= {each.chunk_id: each for each in found}
-        self._seen(shape, found)
+        self._seen(shape, chunks, found)
 
     def look(self) -> None:
         """Learn what other processes have done, and copy what they gave up.
@@ -243,18 +247,23 @@ class Copy:
         if not self.shared or self.sharing is None:
             return
         with self._changed:
-            asked = [(name, each.opened) for name, each in self._maps.items()]
-        for name, chunks in asked:
-            shape = self._shapes[name]
-            if chunks and not shape.withdrawn:
-                numbers = [each.chunk_id for each in chunks]
-                self._seen(shape, self.sharing.standing(shape.table, numbers))
-                self._reopen(shape)
+            asked = [
+                (self._shapes[name], chunks, [each.chunk_id for each in chunks.opened])
+                for name, chunks in self._maps.items()
+            ]
+        for shape, chunks, numbers in asked:
+            if numbers:
+                found = self.sharing.standing(shape.table, numbers)
+                self._seen(shape, chunks, found)
+                self._reopen(shape, chunks)
 
-    def _seen(self, shape: Shape, found: Sequence[Chunk]) -> None:
+    def _current(self, shape: Shape, chunks: ChunkMap) -> bool:
+        """It was not planned anew, nor given up, since it was asked about."""
+        return self._maps.get(shape.collection) is chunks and not shape.withdrawn
+
+    def _seen(self, shape: Shape, chunks: ChunkMap, found: Sequence[Chunk]) -> None:
         with self._changed:
-            chunks = self._maps.get(shape.collection)
-            if chunks is None or shape.withdrawn:
+            if not self._current(shape, chunks):
                 return
             done = []
             for each in found:
@@ -274,12 +283,11 @@ class Copy:
         if complete:
             self._completes(shape, chunks, resync=False)
 
-    def _reopen(self, shape: Shape) -> None:
+    def _reopen(self, shape: Shape, chunks: ChunkMap) -> None:
         """Copy on, where there is a chunk to claim and nobody looks for one."""
         name = shape.collection
         with self._changed:
-            chunks = self._maps.get(name)
-            if chunks is None or shape.withdrawn or name in self._broken:
+            if not self._current(shape, chunks) or name in self._broken:
                 return
             if any(each.state == ChunkState.PENDING for each in chunks.opened):
                 self._open.setdefault(name, shape)

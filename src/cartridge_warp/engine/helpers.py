@@ -27,7 +27,8 @@ class Helpers(Beside):
         self._copy = copy
 
     def work(self) -> None:
-        copy, pause = self._copy, LOOK_SECONDS
+        # Who was there before the copy helps from its beginning.
+        copy, pause = self._copy, 0.0
         while copy.sharing is not None and not self.over.wait(pause):
             copying = copy.working or copy.waiting
             pause = LOOK_SECONDS if copying else IDLE_SECONDS
