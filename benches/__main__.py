@@ -10,7 +10,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from . import bench_encode, bench_snapshot, bench_stream, meter
+from . import bench_encode, bench_snapshot, bench_stream, bench_workers, meter
 from .meter import Report
 
 _RESULTS = Path(__file__).with_name("results")
@@ -18,6 +18,7 @@ _BENCHES: dict[str, tuple[Callable[[int], Report], int]] = {
     "encode": (bench_encode.run, bench_encode.DOCUMENTS),
     "snapshot": (bench_snapshot.run, bench_snapshot.DOCUMENTS),
     "stream": (bench_stream.run, bench_stream.DOCUMENTS),
+    "workers": (bench_workers.run, bench_workers.DOCUMENTS),
 }
 
 

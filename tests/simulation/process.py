@@ -27,6 +27,7 @@ from .plan import Launch, Plan
 from .scheduler import Owner, Scheduler, Task, Virtual
 from .source import DATABASE, SimulatedSource
 from .store import Store
+from .tablerows import Broken
 from .workload import HIDDEN, NAMES
 from .world import World
 
@@ -120,10 +121,25 @@ class Life:
                 worker.run(self.line)
             else:
                 pipeline.run(self.line, once=self._once, anew=self._anew)
+                self._check_end()
         except WarpError as error:
             self.error = error
         self.over = True
         check_counts(self.progress)
+
+    def _check_end(self) -> None:
+        """A sync that caught up has copied everything, whoever helped it."""
+        store = self.destination.store
+        if (
+            self._once
+            and not self.stop.requested
+            and store.epoch == self.destination.epoch
+        ):
+            for stored in store.tables.values():
+                if not stored.left and any(
+                    each.state != "done" for each in stored.chunks.values()
+                ):
+                    raise Broken(f"{stored.table.name}: `once` ends before its copy")
 
 
 class Process:

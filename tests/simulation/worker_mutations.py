@@ -10,21 +10,22 @@ from cartridge_warp.engine.helpers import Helpers
 from cartridge_warp.engine.worker import _Help
 from cartridge_warp.model import Chunk, Table
 
+from .chunkcopy import SimulatedCopier
 from .mutations import SECOND_LOCKS, Patch, mutation
 from .plan import Fault, Launch
 from .sharing import SharedCopier, SimulatedMember, SimulatedSharing
 
-#: A long copy with many writes, most of it done by others.
 LAUNCH = Launch(
     workers=1, lanes=1, first=1, batch_size=3, batch_bytes=1 << 24, deletion="hard"
 )
+#: A long copy with many writes, most of it done by others.
 SHARED: dict[str, Any] = {
     "helpers": 3,
     "initial": 60,
     "slow": 0.1,
     "writers": 2,
     "pause": 0.1,
-    "operations": 300,
+    "operations": 120,
     "anew": 0.0,
     "structure": False,
     "launches": (LAUNCH,) * 3,
@@ -42,6 +43,25 @@ FROZEN: dict[str, Any] = {
     ),
 }
 
+#: They are killed, one after the other, and never started again.
+KILLED: dict[str, Any] = {
+    **SHARED,
+    "faults": tuple(
+        Fault(1.0 + number, "kill", number, 1e6, helper=True) for number in range(3)
+    ),
+}
+
+
+def slowly(patch: Patch, among: type[SimulatedCopier] = SharedCopier) -> None:
+    """No rule: between a read and its commit there is time for events."""
+    begin = SimulatedCopier.begin
+
+    def late(self: Any, *given: Any, **more: Any) -> None:
+        self._destination.gate.scheduler.sleep(1.0)
+        begin(self, *given, **more)
+
+    patch.setattr(among, "begin", late)
+
 
 @mutation(**SHARED)
 def what_is_known_of_a_chunk_is_enough(patch: Patch) -> None:
@@ -52,6 +72,7 @@ def what_is_known_of_a_chunk_is_enough(patch: Patch) -> None:
 @mutation(**SHARED)
 def states_are_those_of_the_last_look(patch: Patch) -> None:
     """From before the events came, and not asked for again."""
+    slowly(patch)
     init, sifted = Copy.__init__, Copy._sifted
 
     def made(self: Any, *given: Any, **more: Any) -> None:
@@ -76,6 +97,7 @@ def states_are_those_of_the_last_look(patch: Patch) -> None:
 
 @mutation(**SHARED)
 def a_chunk_that_another_copies_is_not_waited_for(patch: Patch) -> None:
+    slowly(patch)
     standing = SimulatedSharing.standing
 
     def sees(
@@ -91,6 +113,7 @@ def a_chunk_that_another_copies_is_not_waited_for(patch: Patch) -> None:
 
 @mutation(**SHARED)
 def a_worker_may_claim_before_the_owner_knows(patch: Patch) -> None:
+    patch.setattr(SimulatedSharing, "asking", lambda _: ())
     patch.setattr(SimulatedMember, "admitted", lambda _: True)
     patch.setattr(SharedCopier, "_check_member", lambda _: None)
 
@@ -102,21 +125,22 @@ def whoever_asks_is_admitted_before_the_owner_asks_again(patch: Patch) -> None:
     def late(self: Any) -> None:
         if self._copy.sharing.asking() and not self._copy.shared:
             self._copy.sharing.admit()
-            self.over.wait(1.0)
+            self.over.wait(3.0)
         look(self)
         self._copy.share()
 
     patch.setattr(Helpers, "_look", late)
 
 
-@mutation(**SHARED)
+@mutation(**SHARED | {"lag": 0.0, "slow": 0.0, "writers": 3, "sticky": 0.0})
 def a_worker_takes_its_read_time_before_its_claim(patch: Patch) -> None:
+    slowly(patch, SimulatedCopier)
     take, chunk_of = SharedCopier.take, _Help._chunk
 
     def late(self: Any) -> Any:
         there = self._destination
         self.began = there.store.world.newest
-        there.gate.scheduler.sleep(0.3)
+        there.gate.scheduler.sleep(1.5)
         return take(self)
 
     def early(self: Any, copier: Any, *rest: Any) -> None:
@@ -132,7 +156,7 @@ def a_worker_taken_for_dead_may_commit(patch: Patch) -> None:
     patch.setattr(SharedCopier, "_check_claim", lambda *_: None)
 
 
-@mutation(**FROZEN)
+@mutation(**KILLED)
 def nobody_looks_for_dead_workers(patch: Patch) -> None:
     """No wrong row: a chunk is never copied."""
     patch.setattr(SimulatedSharing, "release", lambda _: ())
@@ -143,23 +167,9 @@ def what_a_worker_gave_up_is_nobodys(patch: Patch) -> None:
     patch.setattr(Copy, "_reopen", lambda *_: None)
 
 
-@mutation(**SHARED)
-def rows_of_others_are_taken_for_old(patch: Patch) -> None:
-    """They may be newer than the events that still come."""
-    seen = Copy._seen
-
-    def careless(self: Copy, shape: Any, *rest: Any) -> None:
-        read, shape.read = shape.read, lambda _: None
-        try:
-            seen(self, shape, *rest)
-        finally:
-            shape.read = read
-
-    patch.setattr(Copy, "_seen", careless)
-
-
-@mutation(**SHARED)
+@mutation(**SHARED | {"once": True, "slow": 0.0, "writers": 3, "processes": 1})
 def a_copy_ends_before_that_of_others(patch: Patch) -> None:
+    slowly(patch)
     patch.setattr(Copy, "waiting", property(lambda _: False))
 
 
