@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..config.agreed import differing
-from ..errors import ConfigError, Fenced, Unowned, WarpError
+from ..errors import ConfigError, Fenced, PreconditionError, Unowned, WarpError
 from ..model import Chunk, SourceIdentity, Table
 from .book import Ledger
 from .copier import LedgerCopier
@@ -64,8 +64,14 @@ class LedgerMember:
         with destination.transaction() as (_, ledger):
             if not ledger.owned(destination.clock()):
                 raise Unowned(f"no process owns schema {destination.schema} now")
-            if ledger.source != identity.replica_set_id or ledger.terms != terms:
-                found = "; ".join(differing(terms, ledger.terms)) or "another source"
+            if ledger.source != identity.replica_set_id:
+                raise PreconditionError(
+                    f"schema {destination.schema} is copied from {ledger.source}, this "
+                    f"source is {identity.replica_set_id}",
+                    hint="connect the source that the owner copies",
+                )
+            if ledger.terms != terms:
+                found = "; ".join(differing(terms, ledger.terms))
                 raise ConfigError(
                     f"the owner of schema {destination.schema} has other settings: "
                     f"{found}",
