@@ -29,10 +29,12 @@ SECRET_FIELDS = frozenset({"password", "passwd", "pwd", "secret"})
 HIDDEN = "***"
 
 # The user information of a URI. Greedy up to the last "@" of the word, because a
-# password with an unescaped "@" or "/" must not be cut in half and shown. A hint's
-# USER:PASSWORD@HOST, and nothing but that, stays.
+# password with an unescaped "@" or "/" must not be cut in half and shown. What stays is
+# a name without a password, so that a command can be run as it is told, and a hint's
+# USER:PASSWORD@HOST, and nothing but that.
 _URI_USER = re.compile(
-    r"(\b[a-z][a-z0-9+.-]*://)(?!USER:PASSWORD@HOST[^\s'\"@]*(?:[\s'\"]|$))[^\s'\"]*@",
+    r"(\b[a-z][a-z0-9+.-]*://)"
+    r"(?!(?:[^\s'\":/?#@]*@|USER:PASSWORD@HOST)[^\s'\"@]*(?:[\s'\"]|$))[^\s'\"]*@",
     re.IGNORECASE,
 )
 _URI_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s'\"]*)@", re.I)

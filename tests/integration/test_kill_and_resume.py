@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from bson import ObjectId
@@ -115,19 +118,40 @@ def test_killed_again_and_again(shop: Shop) -> None:
     check(shop)
 
 
-@contextlib.contextmanager
-def following(
-    shop: Shop, env: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A sync without an end of its own; ended by force after the block."""
-    with subprocess.Popen(
-        command("sync", "--metrics-port=0", "--health-port=0", *arguments(shop)[:-1]),
-        env=environment(env),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+class Following:
+    """A sync without an end of its own, until a signal ends it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+        self.process = process
+        self._log = log
+
+    def code(self) -> int:
+        """The exit code; what every thread was doing when it does not come."""
         try:
-            yield process
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            self._log.seek(0)
+            pytest.fail(f"it goes on:\n{self._log.read().decode()}")
+
+
+@contextlib.contextmanager
+def following(shop: Shop, env: Mapping[str, str] | None = None) -> Iterator[Following]:
+    """Ended by force after the block."""
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            command(
+                "sync", "--metrics-port=0", "--health-port=0", *arguments(shop)[:-1]
+            ),
+            env=environment({"PYTHONFAULTHANDLER": "1", **(env or {})}),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            yield Following(process, log)
         finally:
             process.kill()
 
@@ -147,7 +171,7 @@ def following(
 def test_a_signal_drains(
     shop: Shop, wish: signal.Signals, env: Mapping[str, str], code: int
 ) -> None:
-    with following(shop, env) as process:
+    with following(shop, env) as sync:
         shop.becomes_equal("orders")
         shop.becomes_equal("items")
         write(shop)
@@ -155,22 +179,32 @@ def test_a_signal_drains(
             lambda: shop.rows(f"SELECT 1 FROM {SCHEMA}.orders WHERE n = 3000") != [],
             "the stream is being applied",
         )
-        process.send_signal(wish)
-        assert process.wait(30) == code
+        sync.process.send_signal(wish)
+        assert sync.code() == code
     resume(shop)
     check(shop)
+
+
+def test_a_signal_drains_whichever_thread_the_system_gives_it_to(shop: Shop) -> None:
+    with following(shop) as sync:
+        shop.becomes_equal("orders")
+        pid = sync.process.pid
+        others = {int(name) for name in os.listdir(f"/proc/{pid}/task")} - {pid}
+        tgkill = ctypes.CDLL(None, use_errno=True).tgkill
+        assert tgkill(pid, max(others), signal.SIGTERM) == 0, ctypes.get_errno()
+        assert sync.code() == 0
 
 
 def test_a_signal_stops_a_copy_and_keeps_what_is_done(shop: Shop) -> None:
     filler = "x" * 1000
     shop.db["big"].insert_many([{"n": n, "filler": filler} for n in range(60_000)])
-    with following(shop) as process:
+    with following(shop) as sync:
         wait_until(
             lambda: shop.rows(f"SELECT to_regclass('{SCHEMA}.big')") != [(None,)],
             "the big table is being copied",
         )
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        sync.process.send_signal(signal.SIGTERM)
+        assert sync.code() == 0
     resume(shop)
     check(shop)
     assert shop.differences("big") == []

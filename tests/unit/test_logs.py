@@ -192,7 +192,11 @@ def test_the_drivers_stay_quiet_below_warning() -> None:
         ("postgresql://USER:PASSWORD@HOST/d", "postgresql://USER:PASSWORD@HOST/d"),
         ("mongodb://USER:PASSWORD@HOSTcanary@h/d", "mongodb://***@h/d"),
         ("mongodb://USER:PASSWORD@h/d", "mongodb://***@h/d"),
+        ("run: sync postgresql://u@h/d --x", "run: sync postgresql://u@h/d --x"),
+        ("postgresql://u@canary@h/d", "postgresql://***@h/d"),
+        ("postgresql://u:c/an@ary@h/d", "postgresql://***@h/d"),
+        ("postgresql://u/can:ary@h/d", "postgresql://***@h/d"),
     ],
 )
-def test_the_example_of_a_hint_stays_readable(text: str, shown: str) -> None:
+def test_what_holds_no_password_stays_readable(text: str, shown: str) -> None:
     assert logs.redact(text) == shown

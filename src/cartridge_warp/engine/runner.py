@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 #: What the process returns after an error that is no WarpError.
 FAILED = 1
 
+#: The main thread wakes up so often, in seconds. Python handles a signal in that thread
+#: alone, and a signal that the system gave to another one does not wake it.
+_TURN_SECONDS = 1.0
+
 
 def run(
     settings: Settings,
@@ -55,34 +59,42 @@ def _run(
     """
     memory.settle()
     lines = [_line(settings, each, progress, stop) for each in settings.schemas]
-    failures: list[Exception] = []
+    outcomes: list[Exception | None] = []
     alone = len(lines) == 1
     # Never in the calling thread: it has to be free for the stop's signals.
     tasks = [
-        line.start(partial(_guarded, line, life, failures, alone), "schema")
+        line.start(partial(_guarded, line, life, outcomes, alone), "schema")
         for line in lines
     ]
-    for task in tasks:
-        task.join()
+    while len(outcomes) < len(lines):
+        for task in tasks:
+            task.join(_TURN_SECONDS)
+    failures = [each for each in outcomes if each is not None]
     if failures and alone:
         raise failures[0]
     return max(map(_exit_code, failures), default=0)
 
 
 def _guarded(
-    line: Line, life: Callable[[Line], None], failures: list[Exception], alone: bool
+    line: Line,
+    life: Callable[[Line], None],
+    outcomes: list[Exception | None],
+    alone: bool,
 ) -> None:
     """Run a schema whose failure is its own; one of several tells it in the log."""
+    failure: Exception | None = None
     try:
         life(line)
     except Exception as error:
-        failures.append(error)
+        failure = error
         if alone:
             return
         if isinstance(error, WarpError):
             log.error("schema failed: %s", error, extra={"hint": error.hint})
         else:
             log.exception("schema failed")
+    finally:
+        outcomes.append(failure)
 
 
 def _exit_code(error: Exception) -> int:

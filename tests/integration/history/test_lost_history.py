@@ -98,8 +98,9 @@ def command_of(ended: Ended) -> list[str]:
     return shlex.split(found)[1:]
 
 
+@pytest.mark.parametrize("by", ["file", "arguments"])
 def test_the_process_says_what_to_run_and_that_heals(
-    shop: Shop, tmp_path: Path
+    shop: Shop, tmp_path: Path, by: str
 ) -> None:
     change(shop)
     file = tmp_path / "warp.yaml"
@@ -108,7 +109,11 @@ def test_the_process_says_what_to_run_and_that_heals(
         f"destination: {{connection_string: '{shop.postgres_uri}'}}\n"
         f"schemas: [{{name: {SCHEMA}, database: {shop.db.name}}}]\n"
     )
-    ended = sync("--config", str(file), "--once")
+    settings = {
+        "file": ("--config", str(file)),
+        "arguments": (shop.source_uri, shop.postgres_uri, "--schema", SCHEMA),
+    }[by]
+    ended = sync(*settings, "--once")
     assert ended.code == 6, ended.err
     for words in (
         f"schema {SCHEMA}",
@@ -125,7 +130,7 @@ def test_the_process_says_what_to_run_and_that_heals(
     is_healed(shop)
     # From here on it goes on as ever.
     shop.db["orders"].delete_one({"_id": 10})
-    assert sync("--config", str(file), "--once").code == 0
+    assert sync(*settings, "--once").code == 0
     assert shop.differences("orders") == []
 
 
