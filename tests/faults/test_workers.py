@@ -103,6 +103,7 @@ def test_a_worker_joins_a_copy(scene: Scene) -> None:
     scene.recovers(sync)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kill", ["tx_begin:1", "mid_copy:2", "copy_done:1", "chunk_commit:2", "commit_ok:1"]
 )
@@ -117,6 +118,7 @@ def test_a_worker_is_killed(scene: Scene, kill: str) -> None:
     assert chunks(scene, "kept") <= 1
 
 
+@pytest.mark.slow
 def test_a_worker_freezes_and_wakes_up(scene: Scene) -> None:
     worker = scene.help()
     with writing(scene):
@@ -144,6 +146,7 @@ def test_a_worker_freezes_and_wakes_up(scene: Scene) -> None:
     scene.recovers(sync)
 
 
+@pytest.mark.slow
 def test_the_owner_is_killed_while_a_worker_copies(scene: Scene) -> None:
     worker = scene.help()
     with writing(scene):
@@ -159,6 +162,7 @@ def test_the_owner_is_killed_while_a_worker_copies(scene: Scene) -> None:
     scene.recovers(second)
 
 
+@pytest.mark.slow
 def test_the_owner_freezes_while_a_worker_copies(scene: Scene) -> None:
     """Another one takes over, and the first wakes up to nothing."""
     worker = scene.help()
@@ -174,6 +178,7 @@ def test_the_owner_freezes_while_a_worker_copies(scene: Scene) -> None:
     scene.recovers(second)
 
 
+@pytest.mark.slow
 def test_a_worker_is_stopped(scene: Scene) -> None:
     worker = scene.help()
     with writing(scene):
@@ -184,6 +189,7 @@ def test_a_worker_is_stopped(scene: Scene) -> None:
     scene.recovers(sync)
 
 
+@pytest.mark.slow
 def test_a_worker_without_an_owner_waits(scene: Scene) -> None:
     worker = scene.help()
     wait_until(

@@ -133,6 +133,8 @@ class _Help:
         self._identity = identity
         self._news = line.runtime.condition()
         self._failure: Exception | None = None
+        #: The collections of whose copies it had a part.
+        self._tables: set[str] = set()
         self._working = 0
 
     def run(self) -> bool:
@@ -145,6 +147,8 @@ class _Help:
                 line.progress.phase(Phase.COPYING)
                 log.info("admitted by the owner; copying")
                 self._copy(member)
+            for name in self._tables:
+                line.progress.table(name, Phase.COPIED)
         except Fenced as error:
             log.info("joining anew: %s", error)
             line.stop.request()
@@ -248,6 +252,7 @@ class _Help:
         line, source = self._line, self._line.source
         wanted = line.schema.table(table.collection).options
         shape = _Lent(line, replace(table, options=as_set(table, wanted)))
+        self._tables.add(shape.collection)
         line.progress.table(shape.collection, Phase.COPYING, table=table.name)
 
         try:
