@@ -93,8 +93,8 @@ KINDS = ("kill", "kill", "stop", "freeze", "source", "destination")
 FAMILIES = ("numbers", "integers", "texts", "objects", "zoo", "late", "compound")
 
 
-def plan_of(seed: int) -> Plan:
-    """The plan of a seed."""
+def plan_of(seed: int, *, helped: bool = True) -> Plan:
+    """The plan of a seed. helped: others may help with its copies."""
     rng = random.Random(f"plan {seed}")
     deletes = random.Random(f"deletes {seed}")
     strategies = deletes.choice((("hard",), ("soft",), ("hard", "soft", "both")))
@@ -124,7 +124,7 @@ def plan_of(seed: int) -> Plan:
         for _ in range(resyncs.choice((0, 0, 1, 2, 4)))
     ]
     helping = random.Random(f"helpers {seed}")
-    helpers = helping.choice((0, 0, 1, 2))
+    helpers = helping.choice((0, 0, 1, 2)) if helped else 0
     faults += [
         Fault(
             at=round(helping.uniform(0.0, lasts), 3),
