@@ -5,7 +5,8 @@ class Reject(NamedTuple):
 
     code: "corrupt" (broken BSON), "missing_id", "key_kind" (its ``_id`` does not fit
         the key's encoding), "misfit" (a value does not fit and the plan does
-        not rescue it), "too_large" (its row passes 1 GB).
+        not rescue it), "too_large" (its row passes 1 GB, or its ``_cwarp_extra``
+        256 MiB).
     offset: byte offset in ``document`` where the fault was seen; -1 if it has none.
     key: canonical text of its ``_id``, None where that cannot be read.
     column: index in the plan's columns of a misfit, else -1.
@@ -20,6 +21,8 @@ class Reject(NamedTuple):
 class Drift(NamedTuple):
     """Values outside the plan that were kept in ``_cwarp_extra``.
 
+    Paths past the first 4,096 of a batch, and paths of more than 4,096 bytes, are kept
+    there but not told.
     column: index in the plan's columns, or -1 for a path that has none.
     kind: BSON kind (``$type`` alias, "uuid", "uuidLegacy", or "emptyObject").
     """
@@ -33,8 +36,9 @@ class Drift(NamedTuple):
 class EncodedBatch(NamedTuple):
     """Rows in COPY BINARY form, without the header and the trailer.
 
-    rescued: values kept in ``_cwarp_extra``.  duplicate_keys: fields seen twice in
-    one flattened document (the last one won).  documents: rows + len(rejects).
+    rescued: values kept in ``_cwarp_extra``.  duplicate_keys: fields of a flattened
+    document that a later one of the same name hid; the last counts, with all it holds,
+    as if it were alone.  documents: rows + len(rejects).
     raw: the documents of its rows, one after the other, where the encoder keeps them,
     else empty.
     """

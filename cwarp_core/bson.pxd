@@ -16,6 +16,10 @@ from cwarp_core.utf8 cimport HIGH, ONES, first_byte
 cdef enum:
     MAX_NESTING = 200
 
+# The most that a document's own length can say.
+cdef enum:
+    MAX_DOCUMENT = 2147483647
+
 cdef enum:
     T_DOUBLE = 0x01
     T_STRING = 0x02

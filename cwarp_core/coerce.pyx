@@ -60,7 +60,7 @@ from cwarp_core.endian cimport (
     store_word,
 )
 from cwarp_core.jsontext cimport put_json
-from cwarp_core.numeric cimport put_numeric, put_small_numeric
+from cwarp_core.numeric cimport are_exact, put_numeric, put_small_numeric
 from cwarp_core.plan cimport (
     C_BIGINT,
     C_BOOLEAN,
@@ -163,10 +163,14 @@ cdef int put_text(Buffer *buf, const Slot *s) noexcept nogil:
 
 
 cdef int put_number(Buffer *buf, const Slot *s) noexcept nogil:
-    """Any number as numeric. numeric has no -0, so that one's exact form goes beside."""
+    """Any number as numeric.
+
+    Beside goes the exact form of what it does not show: numeric has no -0, and the
+    digits that a double reads back from (0.1) are mostly not its exact value.
+    """
     cdef Digits d
     cdef size_t start
-    cdef bint minus_zero
+    cdef bint exact = True
     cdef uint64_t high
     cdef int scale
     if s.type == T_DECIMAL:
@@ -189,17 +193,19 @@ cdef int put_number(Buffer *buf, const Slot *s) noexcept nogil:
         digits_of_int(load_i64(s.value), &d)
     elif s.type == T_DOUBLE:
         digits_of_double(load_double(s.value), &d)
+        exact = are_exact(load_double(s.value), &d)
     elif s.type == T_DECIMAL:
         digits_of_decimal128(s.value, &d)
     else:
         return MISFIT
-    minus_zero = d.special == FINITE and d.count == 0 and d.negative
+    if d.special == FINITE and d.count == 0 and d.negative:
+        exact = False
     if begin_cell(buf, &start) != OK:
         return NOMEM
     if put_numeric(buf, &d, -d.exponent if d.exponent < 0 else 0) != OK:
         return NOMEM
     end_cell(buf, start)
-    return BESIDE if minus_zero else OK
+    return OK if exact else BESIDE
 
 
 cdef int put_time(Buffer *buf, const Slot *s) noexcept nogil:

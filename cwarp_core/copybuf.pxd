@@ -18,13 +18,18 @@ cdef enum Status:
     MISFIT = 2
     BESIDE = 3
 
+# ``limit``: it never grows past that (0: past what memory there is), and is ``full``
+# once it was asked to; the writer has got NOMEM then.
 cdef struct Buffer:
     uint8_t *data
     size_t size
     size_t capacity
+    size_t limit
+    bint full
 
 cdef int buffer_grow(Buffer *buf, size_t extra) noexcept nogil
 cdef void buffer_free(Buffer *buf) noexcept nogil
+cdef void buffer_trim(Buffer *buf) noexcept nogil
 
 
 cdef inline int reserve(Buffer *buf, size_t extra) noexcept nogil:

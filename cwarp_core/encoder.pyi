@@ -9,8 +9,9 @@ from .reply import Reply
 class BatchEncoder:
     """Raw BSON documents to COPY BINARY rows, the GIL released once a batch.
 
-    One thread at a time. ``source_ts`` is a cluster time, (seconds << 32) |
-    increment; 0 writes NULL. On any fault of a document its row is taken back from
+    One thread at a time: a second that calls while the first is inside gets
+    RuntimeError. ``source_ts`` is a cluster time, (seconds << 32) | increment; 0
+    writes NULL. On any fault of a document its row is taken back from
     the buffer whole and the document becomes a Reject; the others are untouched.
     With ``keep`` the documents of the rows are kept as well: ``EncodedBatch.raw``.
     """

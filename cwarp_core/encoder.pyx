@@ -1,20 +1,15 @@
 """BatchEncoder: raw documents in, COPY BINARY rows out, the GIL released once a batch."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
 
 from cwarp_core.bson cimport (
-    K_UUID,
-    K_UUID_LEGACY,
     KINDS,
-    T_BINARY,
     T_DOCUMENT,
     T_NULL,
     Element,
     check_document,
-    kind_names,
-    kind_of,
 )
 from cwarp_core.coerce cimport Slot, put_value
 from cwarp_core.copybuf cimport (
@@ -26,6 +21,7 @@ from cwarp_core.copybuf cimport (
     Buffer,
     begin_cell,
     buffer_free,
+    buffer_trim,
     end_cell,
     put,
     put_16,
@@ -33,23 +29,38 @@ from cwarp_core.copybuf cimport (
     put_cell_64,
     put_nulls,
 )
+from cwarp_core.drift cimport (
+    clear_drift,
+    drift_of,
+    keep_subtypes,
+    note_misfit,
+    take_back,
+)
 from cwarp_core.endian cimport __builtin_ctzll
 from cwarp_core.event cimport ChangeEvent
-from cwarp_core.flatten cimport Note, Walk, fill, flatten, keep_subtypes, note_drift
+from cwarp_core.flatten cimport (
+    TWICE,
+    Walk,
+    fill,
+    find_key,
+    flatten,
+)
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
 from cwarp_core.key cimport canonical_key, put_key
-from cwarp_core.observe cimport PathEntry, clear_paths, free_paths, path_of
+from cwarp_core.observe cimport free_paths
 from cwarp_core.plan cimport Column, RowPlan
 from cwarp_core.reply cimport Reply
+from cwarp_core.siblings cimport free_siblings
 
-from cwarp_core.batch import Drift, EncodedBatch, Reject
+from cwarp_core.batch import EncodedBatch, Reject
 
 cdef enum:
     MISSING_ID = 10
     KEY_KIND = 11
     TOO_LARGE = 12
-    # PostgreSQL's own limit on a row's message and on one field.
+    # PostgreSQL's own limit on a row's message and on one field, and jsonb's on one.
     MAX_ROW = 1073741823
+    MAX_EXTRA = 268435455
 
 cdef dict REJECT_CODES = {
     CORRUPT: "corrupt",
@@ -60,20 +71,13 @@ cdef dict REJECT_CODES = {
 }
 
 
-cdef inline int subtype_of(int kind, int seen) noexcept:
-    if kind == K_UUID:
-        return 4
-    if kind == K_UUID_LEGACY:
-        return 3
-    return seen if kind == T_BINARY else 0
-
-
 cdef struct Dated:
     const uint8_t *data
     size_t size
     uint64_t time
 
 
+@cython.final
 cdef class BatchEncoder:
     """Raw BSON documents to COPY BINARY rows. One thread at a time."""
 
@@ -82,12 +86,10 @@ cdef class BatchEncoder:
     cdef Py_ssize_t documents
     cdef int32_t words               # of walk.filled
     cdef Buffer out
+    cdef bint busy                   # a thread is inside
     cdef bint keep
     cdef Buffer kept                 # the documents of the rows, if ``keep``
     cdef Walk walk
-    cdef uint32_t *misfits           # column x kind, values kept in _cwarp_extra
-    cdef int32_t *misfit_subtype     # of the last misfit binary of a column
-    cdef bint any_misfit
     cdef int misfit_column           # where a "misfit" reject was seen
     cdef list rejects
 
@@ -96,18 +98,23 @@ cdef class BatchEncoder:
         self.plan = plan
         self.keep = keep
         self.rejects = []
+        self.walk.extra.limit = MAX_EXTRA
         self.words = (plan.column_count + 63) // 64
         self.walk.slots = <Slot *>calloc(plan.column_count + 1, sizeof(Slot))
         self.walk.filled = <uint64_t *>calloc(self.words + 1, sizeof(uint64_t))
         self.walk.follows = <int32_t *>calloc(plan.field_count + 1, sizeof(int32_t))
-        self.misfits = <uint32_t *>calloc((plan.column_count + 1) * KINDS, 4)
-        self.misfit_subtype = <int32_t *>calloc(plan.column_count + 1, sizeof(int32_t))
+        self.walk.met = <uint32_t *>calloc(plan.field_count + 1, sizeof(uint32_t))
+        self.walk.misfits = <uint32_t *>calloc(
+            (plan.column_count + 1) * KINDS, sizeof(uint32_t)
+        )
+        self.walk.misfit_subtype = <int32_t *>calloc(plan.column_count + 1, sizeof(int32_t))
         if (
             self.walk.slots == NULL
             or self.walk.filled == NULL
             or self.walk.follows == NULL
-            or self.misfits == NULL
-            or self.misfit_subtype == NULL
+            or self.walk.met == NULL
+            or self.walk.misfits == NULL
+            or self.walk.misfit_subtype == NULL
         ):
             raise MemoryError
         # First guess: the order of the plan, inside each node.
@@ -120,13 +127,15 @@ cdef class BatchEncoder:
         free(self.walk.slots)
         free(self.walk.filled)
         free(self.walk.follows)
-        free(self.misfits)
-        free(self.misfit_subtype)
+        free(self.walk.met)
+        free(self.walk.misfits)
+        free(self.walk.misfit_subtype)
         buffer_free(&self.out)
         buffer_free(&self.kept)
         buffer_free(&self.walk.extra)
         buffer_free(&self.walk.notes)
         free_paths(&self.walk.strays)
+        free_siblings(&self.walk.siblings)
 
     @property
     def nbytes(self):
@@ -138,10 +147,8 @@ cdef class BatchEncoder:
         e.type = <uint8_t>slot.type
         e.value = slot.value
         e.size = slot.size
-        if note_drift(&self.walk, -1 - index, &e, kind_of(&e)) != OK:
+        if note_misfit(&self.walk, index, &e) != OK:
             return NOMEM
-        self.misfits[index * KINDS + kind_of(&e)] += 1
-        self.any_misfit = True
         self.walk.rescued += 1
         if put_byte(&self.walk.extra, 44) != OK:
             return NOMEM
@@ -235,33 +242,39 @@ cdef class BatchEncoder:
         end_cell(&self.out, start)
         return OK
 
-    cdef void take_back_notes(self) noexcept nogil:
-        """Undo the drift that a rejected document has counted."""
-        cdef const Note *note = <const Note *>self.walk.notes.data
-        cdef size_t i
-        for i in range(self.walk.notes.size // sizeof(Note)):
-            if note[i].place < 0:
-                self.misfits[(-1 - note[i].place) * KINDS + note[i].kind] -= 1
-            else:
-                (<PathEntry *>self.walk.strays.entries.data)[note[i].place].counts[
-                    note[i].kind
-                ] -= 1
+    cdef void clear(self) noexcept nogil:
+        """Nothing is known of a document yet."""
+        cdef int32_t word
+        for word in range(self.words):
+            self.walk.filled[word] = 0
+        self.walk.key.type = 0
+        self.walk.extra.size = 0
+        self.walk.notes.size = 0
+
+    cdef int too_large(self, const uint8_t *data, size_t size) noexcept nogil:
+        """The reject of a document whose row met a limit, perhaps before its ``_id``."""
+        self.out.full = self.walk.extra.full = False
+        buffer_trim(&self.walk.extra)
+        if self.walk.key.type == 0:
+            find_key(&self.walk.key, data, size)
+        return TOO_LARGE if self.walk.key.type else MISSING_ID
 
     cdef int encode(self, const uint8_t *data, size_t size, uint64_t source_ts) noexcept nogil:
         """One document to one row, or nothing at all and the reason."""
         cdef size_t start = self.out.size
         cdef uint64_t rescued = self.walk.rescued
         cdef uint64_t duplicates = self.walk.duplicate_keys
-        cdef int32_t word
         cdef int status
-        for word in range(self.words):
-            self.walk.filled[word] = 0
-        self.walk.key.type = 0
-        self.walk.extra.size = 0
-        self.walk.notes.size = 0
+        self.clear()
+        self.out.limit = start + MAX_ROW
         status = put_16(&self.out, self.plan.width)
         if status == OK:
-            status = flatten(self.plan, &self.walk, data, size)
+            status = flatten(self.plan, &self.walk, data, size, False)
+        if status == TWICE:
+            take_back(&self.walk)
+            self.walk.rescued = rescued
+            self.clear()
+            status = flatten(self.plan, &self.walk, data, size, True)
         if status == OK and self.plan.document >= 0:
             fill(&self.walk, self.plan.document)
             self.walk.slots[self.plan.document] = Slot(T_DOCUMENT, data, size, 0)
@@ -269,12 +282,13 @@ cdef class BatchEncoder:
             status = self.put_key_cell()
         if status == OK:
             status = self.put_cells(source_ts)
-        if status == OK and self.out.size - start > MAX_ROW:
-            status = TOO_LARGE
+        if status == NOMEM and (self.out.full or self.walk.extra.full):
+            status = self.too_large(data, size)
         # Values that were not written have not been looked into, and a broken document
         # is told as one, whatever else is wrong with it.
         if (
             status == MISSING_ID
+            or status == TOO_LARGE
             or status == KEY_KIND
             or status == MISFIT
             or (status == OK and self.walk.duplicate_keys != duplicates)
@@ -286,9 +300,9 @@ cdef class BatchEncoder:
             self.out.size = start
             self.walk.rescued = rescued
             self.walk.duplicate_keys = duplicates
-            self.take_back_notes()
+            take_back(&self.walk)
         else:
-            keep_subtypes(&self.walk, self.misfit_subtype)
+            keep_subtypes(&self.walk)
             self.rows += 1
         return status
 
@@ -312,20 +326,33 @@ cdef class BatchEncoder:
         )
         return 0
 
+    cdef int enter(self) except -1:
+        """Whoever is inside may be without the GIL, so a second one must not come in."""
+        if self.busy:
+            raise RuntimeError("another thread is using this BatchEncoder")
+        self.busy = True
+        return 0
+
     def add_reply(self, Reply reply not None, uint64_t source_ts):
         """Encode every document of the reply; return the number of rows made."""
-        cdef Py_ssize_t before = self.rows
-        cdef Py_ssize_t i
+        cdef Py_ssize_t before, i
         cdef int status
-        with nogil:
-            for i in range(reply.count):
-                status = self.encode(
-                    reply.data + reply.offsets[i], reply.sizes[i], source_ts
-                )
-                if status != OK:
-                    with gil:
-                        self.reject(reply.data + reply.offsets[i], reply.sizes[i], status)
-                self.documents += 1
+        self.enter()
+        before = self.rows
+        try:
+            with nogil:
+                for i in range(reply.count):
+                    status = self.encode(
+                        reply.data + reply.offsets[i], reply.sizes[i], source_ts
+                    )
+                    if status != OK:
+                        with gil:
+                            self.reject(
+                                reply.data + reply.offsets[i], reply.sizes[i], status
+                            )
+                    self.documents += 1
+        finally:
+            self.busy = False
         return self.rows - before
 
     def add_document(self, bytes document not None, uint64_t source_ts):
@@ -333,27 +360,34 @@ cdef class BatchEncoder:
         cdef const uint8_t *data = document
         cdef size_t size = len(document)
         cdef int status
-        with nogil:
-            status = self.encode(data, size, source_ts)
-        if status != OK:
-            self.reject(data, size, status)
-        # Only now: out of memory, the document is neither a row nor a reject.
-        self.documents += 1
+        self.enter()
+        try:
+            with nogil:
+                status = self.encode(data, size, source_ts)
+            if status != OK:
+                self.reject(data, size, status)
+            # Only now: out of memory, the document is neither a row nor a reject.
+            self.documents += 1
+        finally:
+            self.busy = False
         return status == OK
 
     def add_events(self, list events not None):
         """Encode the document of each event at its cluster time; the number of rows."""
-        cdef Py_ssize_t before = self.rows
-        cdef Py_ssize_t count = len(events)
+        # The events hold the bytes, whatever becomes of the list meanwhile.
+        cdef tuple held = tuple(events)
         cdef Py_ssize_t used = 0
-        cdef Py_ssize_t i
+        cdef Py_ssize_t before, i
         cdef ChangeEvent event
         cdef int status
-        cdef Dated *dated = <Dated *>malloc(count * sizeof(Dated) + 1)
-        if dated == NULL:
-            raise MemoryError
+        cdef Dated *dated
+        self.enter()
+        before = self.rows
+        dated = <Dated *>malloc(len(held) * sizeof(Dated) + 1)
         try:
-            for event in events:
+            if dated == NULL:
+                raise MemoryError
+            for event in held:
                 if event is None:
                     raise TypeError("events holds None")
                 if event.document_span.start != NULL:
@@ -369,11 +403,19 @@ cdef class BatchEncoder:
                         with gil:
                             self.reject(dated[i].data, dated[i].size, status)
         finally:
+            self.busy = False
             free(dated)
         return self.rows - before
 
     def take(self):
         """Everything since the last take; the encoder is empty afterwards."""
+        self.enter()
+        try:
+            return self.taken()
+        finally:
+            self.busy = False
+
+    cdef object taken(self):
         # All that can fail comes first: a MemoryError takes nothing.
         rejects = []
         batch = EncodedBatch(
@@ -381,54 +423,19 @@ cdef class BatchEncoder:
             self.rows,
             self.documents,
             tuple(self.rejects),
-            self.drift(),
+            drift_of(self.plan, &self.walk),
             self.walk.rescued,
             self.walk.duplicate_keys,
             self.kept.data[: self.kept.size] if self.kept.size else b"",
         )
-        self.out.size = 0
-        self.kept.size = 0
+        buffer_trim(&self.out)
+        buffer_trim(&self.kept)
+        buffer_trim(&self.walk.extra)
+        buffer_trim(&self.walk.notes)
         self.rows = 0
         self.documents = 0
         self.rejects = rejects
         self.walk.rescued = 0
         self.walk.duplicate_keys = 0
-        clear_paths(&self.walk.strays)
-        if self.any_misfit:
-            memset(self.misfits, 0, self.plan.column_count * KINDS * 4)
-            self.any_misfit = False
+        clear_drift(self.plan, &self.walk)
         return batch
-
-    cdef tuple drift(self):
-        cdef PathEntry *entry
-        cdef int i, kind
-        found = []
-        for i in range(self.walk.strays.used):
-            entry = <PathEntry *>self.walk.strays.entries.data + i
-            subtype = 0
-            for kind in range(256):
-                if (entry.subtypes[kind >> 6] >> (kind & 63)) & 1:
-                    subtype = kind
-            path = path_of(&self.walk.strays, entry)
-            for kind in range(KINDS):
-                if entry.counts[kind]:
-                    found.append(
-                        Drift(
-                            path, kind_names[kind], subtype_of(kind, subtype), -1,
-                            entry.counts[kind],
-                        )
-                    )
-        if self.any_misfit:
-            for i in range(self.plan.column_count):
-                for kind in range(KINDS):
-                    if self.misfits[i * KINDS + kind]:
-                        found.append(
-                            Drift(
-                                self.plan.columns[i].path,
-                                kind_names[kind],
-                                subtype_of(kind, self.misfit_subtype[i]),
-                                i,
-                                self.misfits[i * KINDS + kind],
-                            )
-                        )
-        return tuple(found)

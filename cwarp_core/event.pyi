@@ -11,6 +11,8 @@ class ChangeEvent:
     cluster_time: (seconds << 32) | increment.
     transaction: the bytes of ``lsid`` and ``txnNumber``, equal for all events of one
         source transaction; None outside one.
+
+    ``parse_events`` makes them; one that is made otherwise is empty.
     """
 
     @property

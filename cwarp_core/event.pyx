@@ -12,6 +12,7 @@ from cwarp_core.bson cimport (
     T_INT64,
     T_OBJECTID,
     T_STRING,
+    T_SYMBOL,
     T_TIMESTAMP,
     Cursor,
     Element,
@@ -23,6 +24,9 @@ from cwarp_core.copybuf cimport OK
 from cwarp_core.endian cimport load_u64
 from cwarp_core.key cimport canonical_key
 from cwarp_core.reply cimport Reply, key_of, named, text_of
+
+cdef bytes STRING = bytes([T_STRING])
+
 
 cdef inline bytes bytes_of(Span span):
     return span.start[: span.size] if span.start != NULL else None
@@ -59,6 +63,9 @@ cdef class ChangeEvent:
             T_STRING, T_BINARY, T_OBJECTID, T_BOOL, T_DATE, T_TIMESTAMP
         ):
             return self.key
+        # A symbol is the same id as the string of its text.
+        if key[0] == T_SYMBOL:
+            return STRING + self.key[1:]
         # Numbers of different types can be equal (1, 1L, 1.0), and a document or an
         # array may hold such numbers.
         return canonical_key(key[0], key + 1, len(self.key) - 1)

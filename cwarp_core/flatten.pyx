@@ -4,28 +4,33 @@ Documents of one collection mostly share their field order, so the field that fo
 last time is tried first (one compare); the hash table answers the rest.
 """
 
+from libc.string cimport memcmp, memset
+
 from cwarp_core.bson cimport (
     K_EMPTY,
-    T_BINARY,
     T_DOCUMENT,
     T_NULL,
     Cursor,
     Element,
     kind_of,
+    next_element,
     open_document,
     read_name,
     read_value,
 )
 from cwarp_core.copybuf cimport CORRUPT, NOMEM, OK, put, put_byte, reserve
+from cwarp_core.drift cimport Note, note_drift
 from cwarp_core.endian cimport load_u32, load_u64
 from cwarp_core.jsontext cimport M_CANONICAL, put_json
-from cwarp_core.observe cimport MAX_LEVELS, Name, PathEntry, note_path
+from cwarp_core.observe cimport MAX_LEVELS, Name, note_path
 from cwarp_core.plan cimport KEY_SLOT, NO_SLOT, Field, hash_name, same_bytes
+from cwarp_core.siblings cimport last_of, next_turn, remember
 from cwarp_core.strings cimport put_json_string
 from cwarp_core.utf8 cimport INVALID, text_class
 
 cdef struct Level:
     Cursor cursor
+    uint32_t parent          # where its document begins
     int32_t node             # -1: nothing below here is planned
     int32_t last             # field matched last, -1 before the first
 
@@ -115,29 +120,6 @@ cdef inline int put_steps(Buffer *buf, const uint8_t *p, size_t size) noexcept n
     return OK
 
 
-cdef int note_drift(Walk *walk, int32_t place, const Element *e, int kind) noexcept nogil:
-    """Remember a count, so that a document that is rejected leaves no drift behind."""
-    cdef Note note = Note(
-        place, <int16_t>kind, <int16_t>(e.value[4] if e.type == T_BINARY else -1)
-    )
-    return put(&walk.notes, &note, sizeof(Note))
-
-
-cdef void keep_subtypes(Walk *walk, int32_t *of_columns) noexcept nogil:
-    """The binary subtypes in the drift of a document that became a row."""
-    cdef const Note *note = <const Note *>walk.notes.data
-    cdef PathEntry *entry
-    cdef size_t i
-    for i in range(walk.notes.size // sizeof(Note)):
-        if note[i].subtype < 0:
-            continue
-        if note[i].place < 0:
-            of_columns[-1 - note[i].place] = note[i].subtype
-        else:
-            entry = <PathEntry *>walk.strays.entries.data + note[i].place
-            entry.subtypes[note[i].subtype >> 6] |= <uint64_t>1 << (note[i].subtype & 63)
-
-
 cdef int stray(
     RowPlan plan, Walk *walk, const Name *names, int depth, const Element *e, int kind
 ) noexcept nogil:
@@ -148,6 +130,7 @@ cdef int stray(
     cdef int i, status
     if kind == T_NULL:
         return OK
+    # Room first: what is counted can always be taken back.
     if reserve(&walk.notes, sizeof(Note)) != OK:
         return NOMEM
     if note_path(&walk.strays, names, depth, kind, -1) != OK:
@@ -172,10 +155,38 @@ cdef int stray(
     return status
 
 
+cdef void find_key(Slot *key, const uint8_t *data, size_t size) noexcept nogil:
+    """The ``_id`` of a document, as far as that can be read."""
+    cdef Cursor cur
+    cdef Element e
+    if open_document(&cur, data, size) == OK:
+        while cur.at < cur.end and next_element(&cur, &e) == OK:
+            if e.name_size == 3 and memcmp(e.name, b"_id", 3) == 0:
+                key[0] = Slot(e.type, e.value, e.size, 1)
+
+
+cdef int note_names(Walk *walk, Cursor cur, uint32_t parent) noexcept nogil:
+    """Remember the last element of each name in a level."""
+    cdef Element e
+    cdef bint before
+    while cur.at < cur.end:
+        walk.fault = cur.at
+        if next_element(&cur, &e) != OK:
+            return CORRUPT
+        if remember(&walk.siblings, parent, e.name - 1, e.name_size, &before) != OK:
+            return NOMEM
+    return OK
+
+
 cdef int flatten(
-    RowPlan plan, Walk *walk, const uint8_t *data, size_t size
+    RowPlan plan, Walk *walk, const uint8_t *data, size_t size, bint settle
 ) noexcept nogil:
-    """Fill the slots from one document. OK, CORRUPT (walk.fault tells where), NOMEM."""
+    """Fill the slots from one document. OK, CORRUPT (walk.fault tells where), NOMEM.
+
+    Of fields of one name in one level the last counts, with all it holds. That costs
+    something to know beforehand, so the first walk only notices it and says TWICE;
+    the second, ``settle``, passes over all but the last.
+    """
     cdef Level stack[MAX_LEVELS]
     cdef Name names[MAX_LEVELS]
     cdef Element e
@@ -187,19 +198,28 @@ cdef int flatten(
     cdef int32_t node = 0
     cdef int32_t last = -1
     cdef int32_t index
+    cdef uint32_t parent = 0
     cdef int status
-    cdef bint enter
+    cdef bint enter, before
     walk.fault = data
+    next_turn(&walk.siblings)
+    if walk.siblings.turn == 1:
+        memset(walk.met, 0, plan.field_count * sizeof(uint32_t))
     if size < 5 or load_u32(data) != size:
         return CORRUPT
     if open_document(&cur, data, size) != OK:
         return CORRUPT
+    if settle:
+        status = note_names(walk, cur, parent)
+        if status != OK:
+            return status
     while True:
         if cur.at == cur.end:
             depth -= 1
             if depth == 0:
                 return OK
             cur = stack[depth].cursor
+            parent = stack[depth].parent
             node = stack[depth].node
             last = stack[depth].last
             continue
@@ -221,6 +241,18 @@ cdef int flatten(
             return CORRUPT
         if read_value(&cur, &e) != OK:
             return CORRUPT
+        if settle:
+            if last_of(&walk.siblings, parent, e.name - 1, e.name_size) != e.name - 1:
+                walk.duplicate_keys += 1
+                continue
+        elif field != NULL:
+            if walk.met[index] == walk.siblings.turn:
+                return TWICE
+            walk.met[index] = walk.siblings.turn
+        elif remember(&walk.siblings, parent, e.name - 1, e.name_size, &before) != OK:
+            return NOMEM
+        elif before:
+            return TWICE
         names[depth - 1].text = e.name
         names[depth - 1].size = e.name_size
         enter = e.type == T_DOCUMENT and depth < plan.max_depth
@@ -229,10 +261,9 @@ cdef int flatten(
         ) and field.slot != NO_SLOT:
             if field.slot == KEY_SLOT:
                 slot = &walk.key
-                walk.duplicate_keys += slot.type != 0
             else:
                 slot = &walk.slots[field.slot]
-                walk.duplicate_keys += fill(walk, field.slot)
+                fill(walk, field.slot)
             slot.type = e.type
             slot.value = e.value
             slot.size = e.size
@@ -247,10 +278,16 @@ cdef int flatten(
                 return status
         else:
             stack[depth].cursor = cur
+            stack[depth].parent = parent
             stack[depth].node = node
             stack[depth].last = last
             depth += 1
             if open_document(&cur, e.value, e.size) != OK:
                 return CORRUPT
+            parent = <uint32_t>(e.value - data)
             node = field.node if field != NULL else -1
             last = -1
+            if settle:
+                status = note_names(walk, cur, parent)
+                if status != OK:
+                    return status

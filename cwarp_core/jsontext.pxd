@@ -8,7 +8,7 @@ from cwarp_core.copybuf cimport Buffer
 cdef enum Mode:
     M_PLAIN = 0       # the readable form of 20-mapping: plain numbers, strings, ISO dates
     M_CANONICAL = 1   # canonical Extended JSON v2
-    M_KEY = 2         # as canonical, but equal numbers have equal text
+    M_KEY = 2         # as canonical, but equal ids have equal text
 
 cdef int put_json(
     Buffer *buf, int type, const uint8_t *value, size_t size, int mode, int depth,

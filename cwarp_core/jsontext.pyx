@@ -5,7 +5,7 @@ length is checked on the way, so that a value written here is a value that is so
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strcmp, strlen
 
 from cwarp_core.bson cimport (
     MAX_NESTING,
@@ -62,10 +62,34 @@ from cwarp_core.strings cimport escaped, put_base64, put_hex, put_json_string, p
 from cwarp_core.utf8 cimport INVALID, LETTERS, load_short, text_class
 
 
+# The first names of the forms below, and of what stands for a document that begins
+# like one of them.
+cdef const char *FORMS = (
+    b"$oid\0$date\0$code\0$text\0$scope\0$binary\0$minKey\0$maxKey\0$symbol\0"
+    b"$literal\0$timestamp\0$dbPointer\0$undefined\0$numberInt\0$numberLong\0"
+    b"$numberDouble\0$numberDecimal\0$regularExpression\0"
+)
+
+
 cdef struct Frame:
     Cursor cursor
     bint is_array
-    bint is_scope
+    int braces               # that close what stands around it
+
+
+cdef bint like_a_form(const Cursor *cur) noexcept nogil:
+    """Whether a document's first field is named as one of the forms begins.
+
+    The document's own NUL ends the name, if nothing does before.
+    """
+    cdef const char *form = FORMS
+    if cur.at == cur.end or cur.at[1] != 36:
+        return False
+    while form[0]:
+        if strcmp(form, <const char *>cur.at + 1) == 0:
+            return True
+        form += strlen(form) + 1
+    return False
 
 
 cdef inline int lit(Buffer *buf, const char *text, size_t size) noexcept nogil:
@@ -250,7 +274,8 @@ cdef int put_leaf(
             return NOMEM
         return lit(buf, b"}}", 2)
     elif type == T_SYMBOL:
-        if mode == M_PLAIN:
+        # As an id it is the string: MongoDB keeps no two of them.
+        if mode != M_CANONICAL:
             return put_json_string(buf, p + 4, size - 5)
         if lit(buf, b'{"$symbol":', 11) != OK:
             return NOMEM
@@ -346,10 +371,15 @@ cdef int put_json(
             if open_document(&cur, inner, e.value + e.size - inner) != OK:
                 return CORRUPT
             top.is_array = e.type == T_ARRAY
-            top.is_scope = e.type == T_CODE_SCOPE
-            if top.is_scope and level < scope:
+            top.braces = e.type == T_CODE_SCOPE
+            if e.type == T_CODE_SCOPE and mode == M_PLAIN and level < scope:
                 # Code is data of a program: what it closes over stays canonical.
                 scope = level
+            if (mode != M_PLAIN or level >= scope) and not top.is_array:
+                if like_a_form(&cur):
+                    if lit(buf, b'{"$literal":', 12) != OK:
+                        return NOMEM
+                    top.braces += 1
             first = True
             if put_byte(buf, 91 if top.is_array else 123) != OK:
                 return NOMEM
@@ -363,8 +393,9 @@ cdef int put_json(
                 return OK
             if put_byte(buf, 93 if top.is_array else 125) != OK:
                 return NOMEM
-            if top.is_scope and put_byte(buf, 125) != OK:
-                return NOMEM
+            for _ in range(top.braces):
+                if put_byte(buf, 125) != OK:
+                    return NOMEM
             if level == scope:
                 scope = MAX_NESTING
             level -= 1
@@ -393,7 +424,7 @@ def json_text(bytes document not None, str mode="plain"):
     cdef const uint8_t *data = document
     cdef size_t size = len(document)
     cdef const uint8_t *fault = data
-    cdef Buffer buf = Buffer(NULL, 0, 0)
+    cdef Buffer buf = Buffer(NULL, 0, 0, 0, False)
     cdef int status
     cdef int wanted
     if mode not in ("plain", "canonical"):

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cwarp_core.bson cimport (
     K_UUID,
+    MAX_DOCUMENT,
     T_BINARY,
     T_DECIMAL,
     T_DOUBLE,
@@ -11,6 +12,7 @@ from cwarp_core.bson cimport (
     T_INT64,
     T_OBJECTID,
     T_STRING,
+    T_SYMBOL,
     Element,
     corrupt,
     kind_of,
@@ -125,7 +127,9 @@ cdef int put_key(
             return MISFIT
         return put_hex(buf, value, 12)
     if encoding == E_STRING:
-        if type != T_STRING or text_class(value + 4, size - 5) != PLAIN:
+        if type != T_STRING and type != T_SYMBOL:
+            return MISFIT
+        if text_class(value + 4, size - 5) != PLAIN:
             return MISFIT
         return put(buf, value + 4, size - 5)
     if encoding == E_UUID:
@@ -158,7 +162,7 @@ cdef int split_key(bytes key, size_t *size) except -1:
 
 
 cdef object text_of_key(int encoding, int type, const uint8_t *value, size_t size):
-    cdef Buffer buf = Buffer(NULL, 0, 0)
+    cdef Buffer buf = Buffer(NULL, 0, 0, 0, False)
     cdef const uint8_t *fault = value
     cdef int status = put_key(&buf, encoding, type, value, size, True, &fault)
     try:
@@ -188,7 +192,7 @@ def key_encoding(bytes key not None):
     e.value = <const uint8_t *>key + 1
     if e.type == T_OBJECTID:
         return "objectId"
-    if e.type == T_STRING:
+    if e.type == T_STRING or e.type == T_SYMBOL:
         if text_class(e.value + 4, e.size - 5) != PLAIN:
             return "canonical"
         return "string"
@@ -214,11 +218,19 @@ def key_text(bytes key not None, str encoding not None):
 
 def in_filter(keys):
     """The BSON document ``{"_id": {"$in": [...]}}`` of these ``_id`` elements."""
-    cdef Buffer buf = Buffer(NULL, 0, 0)
+    cdef Buffer buf = Buffer(NULL, 0, 0, 0, False)
     cdef size_t size
     cdef bytes key
     cdef const uint8_t *element
     cdef int64_t index = 0
+    # What stands around the keys, and around each: its number and a NUL.
+    cdef size_t total = 64
+    for key in keys:
+        if key is None:
+            raise TypeError("keys holds None")
+        total += <size_t>len(key) + 12
+    if total > <size_t>MAX_DOCUMENT:
+        raise ValueError(f"a filter holds 2 GiB, and these keys are {total} bytes")
     try:
         for key in keys:
             split_key(key, &size)

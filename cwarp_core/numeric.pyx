@@ -4,9 +4,10 @@ Wire form: ``numeric_recv`` (src/backend/utils/adt/numeric.c).
 """
 
 from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memcmp
 
 from cwarp_core.copybuf cimport NOMEM, OK, put_16, reserve
-from cwarp_core.digits cimport FINITE, INFINITE, NAN
+from cwarp_core.digits cimport FINITE, INFINITE, NAN, exact_digits_of_double
 from cwarp_core.endian cimport store_16
 
 cdef enum:
@@ -49,6 +50,20 @@ cdef int put_small_numeric(
         out += 2
     buf.size = out - buf.data
     return OK
+
+
+cdef bint are_exact(double x, const Digits *d) noexcept nogil:
+    """Whether these digits, the shortest of x, are its exact value."""
+    cdef Digits all_of_x
+    # Whole numbers below 2^53 are.
+    if d.exponent >= 0 and -9007199254740992.0 < x < 9007199254740992.0:
+        return True
+    exact_digits_of_double(x, &all_of_x)
+    return (
+        all_of_x.count == d.count
+        and all_of_x.exponent == d.exponent
+        and memcmp(all_of_x.digit, d.digit, d.count) == 0
+    )
 
 
 cdef int put_numeric(Buffer *buf, const Digits *d, int scale) noexcept nogil:

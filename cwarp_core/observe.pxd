@@ -8,7 +8,8 @@ from cwarp_core.copybuf cimport Buffer
 
 cdef enum:
     MAX_LEVELS = 32          # flattened levels, as RowPlan allows
-    MAX_PATHS = 4096         # paths told apart in one table; further ones only count
+    MAX_PATHS = 4096         # paths told apart in one table; further ones are let go,
+    MAX_PATH = 4096          # and so are paths of more bytes than this
 
 cdef struct Name:
     const uint8_t *text

@@ -17,9 +17,12 @@ class ObservedPath(NamedTuple):
 class Observation:
     """The BSON kinds of every path down to ``max_depth``, for inference.
 
-    Sub-documents below ``max_depth`` are entered, as the row plan will flatten them;
-    at it, and for arrays, the kind is "object" or "array". ``_id`` is observed as one
-    path, never entered.
+    Sub-documents at levels before ``max_depth`` are entered, as the row plan will
+    flatten them; at it, and for arrays, the kind is "object" or "array". ``_id`` is
+    observed as one path, never entered.
+
+    max_depth: ValueError outside 1..32. A second thread that comes while one is at work
+    gets RuntimeError.
     """
 
     def __new__(cls, max_depth: int = 3) -> Self: ...

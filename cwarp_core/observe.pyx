@@ -1,5 +1,7 @@
 """BSON kinds per path: what inference and drift are decided on."""
 
+cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
@@ -38,12 +40,17 @@ cdef int note_path(
 ) noexcept nogil:
     """Count one value at the path of these names. Past MAX_PATHS it is let go."""
     cdef size_t start = table.names.size
-    cdef size_t size, i
+    cdef size_t size = <size_t>depth - 1
+    cdef size_t i
     cdef uint32_t hash = 2166136261
     cdef uint32_t at
     cdef PathEntry *entry
     cdef int level
     table.last = -1
+    for level in range(depth):
+        size += names[level].size
+    if size > MAX_PATH:
+        return OK
     if table.buckets == NULL:
         table.buckets = <int32_t *>malloc(BUCKETS * sizeof(int32_t))
         if table.buckets == NULL:
@@ -54,7 +61,6 @@ cdef int note_path(
             return NOMEM
         if put(&table.names, names[level].text, names[level].size) != OK:
             return NOMEM
-    size = table.names.size - start
     for i in range(start, start + size):
         hash = (hash ^ table.names.data[i]) * 16777619
     at = hash & (BUCKETS - 1)
@@ -146,6 +152,7 @@ cdef int observe_document(
     return OK
 
 
+@cython.final
 cdef class Observation:
     """The BSON kinds of every path down to ``max_depth``, for inference."""
 
@@ -153,8 +160,10 @@ cdef class Observation:
     cdef int max_depth
     cdef readonly long documents
     cdef readonly long corrupt
+    cdef bint busy
 
-    def __cinit__(self, int max_depth=3):
+    def __cinit__(self, max_depth=3):
+        max_depth = PyNumber_Index(max_depth)
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.max_depth = max_depth
@@ -162,14 +171,22 @@ cdef class Observation:
     def __dealloc__(self):
         free_paths(&self.table)
 
+    cdef int alone(self) except -1:
+        if self.busy:
+            raise RuntimeError("another thread is using this Observation")
+        return 0
+
     cdef int note(self, const uint8_t *data, size_t size) except -1:
         cdef const uint8_t *fault
         cdef int status
         if check_document(data, size, False, &fault) != OK or load_u32(data) != size:
             self.corrupt += 1
             return 0
+        self.alone()
+        self.busy = True
         with nogil:
             status = observe_document(&self.table, data, self.max_depth)
+        self.busy = False
         if status != OK:
             raise MemoryError
         self.documents += 1
@@ -187,6 +204,7 @@ cdef class Observation:
         """In the order first seen."""
         cdef PathEntry *entry
         cdef int i, k
+        self.alone()
         found = []
         for i in range(self.table.used):
             entry = <PathEntry *>self.table.entries.data + i

@@ -1,5 +1,7 @@
 """RowPlan: which path goes to which cell, compiled once per table version."""
 
+cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -11,6 +13,10 @@ from cwarp_core.observe cimport MAX_LEVELS
 from cwarp_core.strings cimport put_json_string
 
 from typing import NamedTuple
+
+# PostgreSQL's own (MaxHeapAttributeNumber, src/include/access/htup_details.h).
+cdef enum:
+    MAX_WIDTH = 1600
 
 cdef dict COLUMN_TYPES = {
     "boolean": C_BOOLEAN,
@@ -52,7 +58,7 @@ def _escaped(name):
 
 cdef bytes label_of(tuple path):
     """The path as a JSON member name and a colon: dots inside names are escaped."""
-    cdef Buffer buf = Buffer(NULL, 0, 0)
+    cdef Buffer buf = Buffer(NULL, 0, 0, 0, False)
     text = ".".join(map(_escaped, path)).encode()
     try:
         if put_json_string(&buf, text, len(text)) != OK:
@@ -62,6 +68,7 @@ cdef bytes label_of(tuple path):
         buffer_free(&buf)
 
 
+@cython.final
 cdef class RowPlan:
     """One table's mapping, compiled once into C arrays. Immutable, shareable."""
 
@@ -70,7 +77,7 @@ cdef class RowPlan:
         str key not None,
         columns not None,
         *,
-        int max_depth=3,
+        max_depth=3,
         str json_mode="plain",
         str legacy_uuid="",
         str on_misfit="rescue",
@@ -80,6 +87,7 @@ cdef class RowPlan:
         _choice("json_mode", json_mode, ("plain", "canonical"))
         _choice("legacy_uuid", legacy_uuid, tuple(LEGACY_UUIDS))
         _choice("on_misfit", on_misfit, ("rescue", "dead_letter", "fail"))
+        max_depth = PyNumber_Index(max_depth)
         if not 1 <= max_depth <= MAX_LEVELS:
             raise ValueError(f"max_depth must be 1 to {MAX_LEVELS}, not {max_depth}")
         self.key = key
@@ -87,12 +95,17 @@ cdef class RowPlan:
         for column in columns:
             given.append(PlanColumn(*column))
         self.columns = tuple(given)
-        self.column_count = len(self.columns)
         self.max_depth = max_depth
         self.json_mode = M_CANONICAL if json_mode == "canonical" else M_PLAIN
         self.legacy_uuid = LEGACY_UUIDS[legacy_uuid]
         self.rejecting = on_misfit != "rescue"
         self.source_ts = source_ts
+        if len(self.columns) > MAX_WIDTH - 2 - source_ts:
+            raise ValueError(
+                f"a table has at most {MAX_WIDTH} columns, and this plan"
+                f" {len(self.columns) + 2 + source_ts} with the key and our own"
+            )
+        self.column_count = len(self.columns)
         self.width = self.column_count + 2 + source_ts
         self.document = -1
         self.names = []
@@ -108,6 +121,8 @@ cdef class RowPlan:
                 raise ValueError("the whole document needs a column of a json type")
             if any("\0" in name for name in column.path):
                 raise ValueError("a field name holds no U+0000")
+            if not 0 <= column.subtype <= 255:
+                raise ValueError(f"no binary subtype is {column.subtype}")
             seen.add(column.path)
         self.compile()
 

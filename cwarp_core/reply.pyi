@@ -1,4 +1,4 @@
-from typing import final
+from typing import Self, final
 
 @final
 class Reply:
@@ -9,7 +9,7 @@ class Reply:
     is not sound (a corrupt document inside it is found later, by its reader).
     """
 
-    def __init__(self, raw: bytes) -> None: ...
+    def __new__(cls, raw: bytes) -> Self: ...
     @classmethod
     def of_documents(
         cls,
@@ -19,12 +19,19 @@ class Reply:
     ) -> Reply:
         """A reply made of these documents, for sources that have no wire protocol.
 
-        token: its ``post_batch_resume_token``, one BSON document.
+        token: its ``post_batch_resume_token``, one BSON document. Raises ValueError
+        for more than 2 GiB, which no reply holds, CorruptBSON when the outer length
+        of a document is not its own, OverflowError for a time outside 64 bits.
         """
     def __len__(self) -> int: ...
-    def document(self, index: int) -> bytes: ...
+    def document(self, index: int) -> bytes:
+        """Raises IndexError; an index below zero is none."""
     def key(self, index: int) -> bytes | None:
-        """The ``_id`` element of a document: its type byte, then its value's bytes."""
+        """The ``_id`` element of a document: its type byte, then its value's bytes.
+
+        The first one; None when there is none or what lies before it is broken. Raises
+        IndexError.
+        """
     @property
     def cursor_id(self) -> int: ...
     @property

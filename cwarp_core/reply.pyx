@@ -1,8 +1,10 @@
 """One raw reply to ``find``, ``aggregate`` or ``getMore``, cut into its documents."""
 
+cimport cython
 from libc.stdlib cimport free, realloc
 
 from cwarp_core.bson cimport (
+    MAX_DOCUMENT,
     T_ARRAY,
     T_DOCUMENT,
     T_INT64,
@@ -28,19 +30,19 @@ cdef str text_of(const Element *e, const uint8_t *start):
         raise corrupt(e.value - start) from None
 
 
+@cython.final
 cdef class Reply:
     """The documents of one raw reply; copies nothing until ``document`` is called."""
 
-    def __cinit__(self):
+    # Not __init__, which can be called again while events point into the bytes.
+    def __cinit__(self, bytes raw not None):
+        cdef Cursor top, inner
+        cdef Element e, c
+        cdef bint batch = False, cursor = False
         self.count = 0
         self.cursor_id = 0
         self.namespace = ""
         self.operation_time = 0
-
-    def __init__(self, bytes raw not None):
-        cdef Cursor top, inner
-        cdef Element e, c
-        cdef bint batch = False, cursor = False
         self.raw = raw
         self.data = raw
         if len(raw) < 5 or load_u32(self.data) != <size_t>len(raw):
@@ -104,15 +106,26 @@ cdef class Reply:
         return 0
 
     @classmethod
-    def of_documents(cls, list documents not None, operation_time=0, bytes token=None):
+    def of_documents(
+        cls, list documents not None, uint64_t operation_time=0, bytes token=None
+    ):
         """A reply made of these documents, for sources that have no wire protocol."""
+        cdef bytes document
+        # What stands around the documents, and around each: type, number and a NUL.
+        cdef size_t size = 256 + (0 if token is None else len(token))
+        for document in documents:
+            if document is None:
+                raise TypeError("documents holds None")
+            size += <size_t>len(document) + 12
+        if size > <size_t>MAX_DOCUMENT:
+            raise ValueError(f"a reply holds 2 GiB, and these documents are {size} bytes")
         parts = []
         for i, document in enumerate(documents):
             parts.append(b"\x03%d\0%b" % (i, document))
         batch = b"\x04firstBatch\0" + _document(b"".join(parts))
         place = b"" if token is None else b"\x03postBatchResumeToken\0" + token
         cursor = _document(batch + place + b"\x12id\0" + bytes(8))
-        time = b"\x11operationTime\0" + operation_time.to_bytes(8, "little")
+        time = b"\x11operationTime\0" + int(operation_time).to_bytes(8, "little")
         return cls(_document(b"\x03cursor\0" + cursor + time))
 
     def __len__(self):

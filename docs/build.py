@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+from core_page import core_page
+from markdown import table
 
 from cartridge_warp.cli import cwarp
 from cartridge_warp.cli.failures import EXIT_CODES
@@ -20,21 +22,8 @@ from cartridge_warp.config.check import variable
 from cartridge_warp.metrics import METRICS
 from cartridge_warp.schema import types
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from tests.core.hazards import HAZARDS, Hazard, Row  # noqa: E402
-
 REFERENCE = Path(__file__).with_name("reference")
 MADE = "<!-- Written by docs/build.py: change the code, then run `make docs`. -->"
-
-
-def table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """A Markdown table; a pipe inside a cell is escaped."""
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-        for line in lines
-    )
 
 
 def cli_page() -> str:
@@ -193,7 +182,8 @@ def types_page() -> str:
             ),
             "With `legacy_uuid` set, `uuidLegacy` becomes a `uuid`. Where this page "
             "says `jsonb`, `json_columns` may say `json` or `text`. A sub-document "
-            "above `max_document_depth` becomes columns of its own and has no type.",
+            "at a level before `max_document_depth` becomes columns of its own and has "
+            "no type.",
             "## When a field has several kinds",
             "The type of the column is the join of their types. The order in which "
             "they were seen does not matter. Text cannot hold binary, so binary with "
@@ -207,22 +197,45 @@ def types_page() -> str:
             ),
             "This join is made once, when the sample of a new table is read. A value "
             "that comes later and does not fit its column changes nothing: it is kept "
-            "in `_cwarp_extra`, under its path, in canonical Extended JSON. The same "
-            "form stands there beside a cell that alone would not tell what the value "
-            "was, for example a number in a `text` column. Numbers in a wider number "
-            "column and values in a JSON column have no such form beside them: in "
-            "`json_mode: plain` a date, a UUID or an ObjectId reads like a string "
-            "there, and `json_mode: canonical` keeps the kinds apart.",
+            "in `_cwarp_extra`, under its path, in canonical Extended JSON, and the "
+            "cell is NULL. The same form stands there beside a cell that alone would "
+            "not tell what the value was, for example a number in a `text` column.",
+            "A `text` column shows strings, symbols, ObjectIds, numbers and booleans. "
+            "Dates, timestamps and UUIDs have no one text, so where they are mixed "
+            "with other scalars they are in `_cwarp_extra` alone. Where binary joins "
+            "the mix the column is JSON and shows all of them.",
+            "Values in a JSON column have no form beside them: in `json_mode: plain` "
+            "a date, a UUID, an ObjectId or a symbol reads like a string there, and "
+            "`json_mode: canonical` keeps the kinds apart. A date of the year 0 (1 "
+            'BC) is `"0000-..."` in plain JSON, which PostgreSQL does not cast to a '
+            "`timestamptz`; in a column of that type it is right.",
+            "A field that is a sub-document in some documents and a scalar in others "
+            "has columns for both: one of its own, and one for each field inside it. "
+            "Where its other values are JSON (an array, a regex), its column takes "
+            "the sub-documents whole, and there are no columns for paths inside it. A "
+            "table that has a column for `a.b` gets no JSON column for `a`: what is "
+            "no sub-document there is kept in `_cwarp_extra`.",
+            "## Numbers",
+            "A number has no form beside it where its cell is equal to it, as MongoDB "
+            "compares numbers: int32 in a `bigint`, int64 and decimals in a `numeric`. "
+            "The places of a decimal are kept (1.10), a positive exponent is not: 1E+3 "
+            "reads 1000.",
+            "A double in a `numeric` column is written in the shortest digits that "
+            "read back as it, so 0.1 reads 0.1. Where these are not its exact value "
+            "(0.1, 2^60; not 0.375, and no whole number below 2^53), the double "
+            "stands beside it in `_cwarp_extra`, and is told from a decimal or an "
+            "integer of the same digits. So is -0.0, which `numeric` does not have.",
             "## The key",
             "`_id` is the primary key. Its type comes from the smallest, the greatest "
             "and the sampled ids. MongoDB holds numbers of one value equal whatever "
             "their kind, so 3, 3.0 and `Decimal128('3.00')` are one key in every type "
-            "that holds them, and -0.0 is 0.",
+            "that holds them, and -0.0 is 0. A symbol is the string of its text. The "
+            "same holds inside ids that are documents.",
             table(
                 ("`_id`s", "key"),
                 (
                     ("`objectId`", '`text collate "C"`, 24 hex digits'),
-                    ("`string`", '`text collate "C"`'),
+                    ("`string`, `symbol`", '`text collate "C"`'),
                     ("`uuid`", "`uuid`"),
                     (
                         "`int`, `long`; later also `double` and `decimal` of an "
@@ -247,163 +260,6 @@ def types_page() -> str:
             "(../troubleshooting.md#a-row-is-missing).",
         ]
     )
-
-
-CORE_PARTS = (
-    (
-        "plan",
-        "The plan of a table",
-        "One plan serves any number of encoders, in any thread. It is compiled once "
-        "and never changes: a table that changes gets another plan.",
-    ),
-    (
-        "encoder",
-        "From documents to rows",
-        "A batch is the payload of one `COPY ... (FORMAT BINARY)`, between "
-        "`COPY_HEADER` and `COPY_TRAILER`. What is added goes on until `take`.",
-    ),
-    (
-        "batch",
-        "What an encoder gives",
-        "The rows, what became no row, and what was kept outside its column.",
-    ),
-    (
-        "reply",
-        "Replies of the server",
-        "The raw bytes of a reply are read where they lie; a document is copied when "
-        "it is asked for.",
-    ),
-    (
-        "event",
-        "Change events",
-        "What decides the order and the fate of an event is read; the document in it "
-        "stays bytes for the encoder.",
-    ),
-    (
-        "observe",
-        "What is in the documents",
-        "From this the columns of a new table are inferred. Past 4,096 paths in one "
-        "observation, further paths are not told apart.",
-    ),
-    (
-        "key",
-        "Keys",
-        "An `_id` element is its type byte, then the bytes of its value: as "
-        "`Reply.key` and `ChangeEvent.key` give it. Every part of the program that "
-        "writes a key calls the one encoder behind these functions.",
-    ),
-    (
-        "order",
-        "The order of keys",
-        "As the index on `_id` has it: what a copy in ranges and the changes beside it "
-        "must agree on.",
-    ),
-    (
-        "jsontext",
-        "JSON text",
-        "As it stands in a `jsonb` column, for people and tests.",
-    ),
-    ("bson", "Checking", "`check` asks for more than a row does: every text is UTF-8."),
-)
-REJECTS = (
-    ("`corrupt`", "the BSON cannot be read, whatever else is wrong", "of the fault"),
-    ("`missing_id`", "there is no `_id`", "-1"),
-    ("`key_kind`", "the `_id` does not fit the key's encoding", "of the `_id`'s value"),
-    (
-        "`misfit`",
-        "a value does not fit, and the plan does not rescue it",
-        "of the value",
-    ),
-    ("`too_large`", "the row passes PostgreSQL's 1 GB", "-1"),
-)
-CORE_EXAMPLE = """\
-import bson
-from cwarp_core import COPY_HEADER, COPY_TRAILER, BatchEncoder, PlanColumn, RowPlan
-
-plan = RowPlan(
-    "objectId",
-    [
-        PlanColumn(("name",), "text", "string"),
-        PlanColumn(("address", "zip"), "integer", "int"),
-    ],
-)
-encoder = BatchEncoder(plan)
-encoder.add_document(bson.encode({"_id": bson.ObjectId(), "name": "Ada"}), source_ts=0)
-batch = encoder.take()
-with connection.cursor().copy("COPY people FROM STDIN (FORMAT BINARY)") as copy:
-    copy.write(COPY_HEADER + batch.payload + COPY_TRAILER)
-"""
-
-
-def core_page() -> str:
-    """The stubs of the core word for word, and the table that its tests run."""
-    parts = [
-        "# The core",
-        "`cwarp_core` is the compiled half: bytes in, bytes out. It imports no driver "
-        "and knows no socket, file, clock or thread, so it can be used alone:",
-        f"```python\n{CORE_EXAMPLE}```",
-        "Everything is named in `cwarp_core` itself. Sizes and offsets are bytes, "
-        "counted from the start of what was given. A cluster time is BSON's own: "
-        "`(seconds << 32) | increment`, 0 for none. No object may be used by two "
-        "threads at once except a plan and key ranges. Texts are `str`, BSON is "
-        "`bytes`.",
-        "Sources: [BSON 1.1](https://bsonspec.org/spec.html); [Extended JSON v2, the "
-        "BSON corpus and Decimal128](https://github.com/mongodb/specifications); "
-        "[COPY, binary format](https://www.postgresql.org/docs/current/"
-        "sql-copy.html); for the cells the `*_recv` functions of PostgreSQL's "
-        "`src/backend/utils/adt`.",
-    ]
-    for name, title, meaning in CORE_PARTS:
-        stub = (ROOT / "cwarp_core" / f"{name}.pyi").read_text("utf-8")
-        lines = [
-            line.partition("  # type: ignore")[0]
-            for line in stub.splitlines()
-            if not line.startswith(("from ", "import "))
-        ]
-        text = "\n".join(lines).strip()
-        parts += [f"## {title}", meaning, f"```python\n{text}\n```"]
-    parts += [
-        "## Errors",
-        "A document that becomes no row is data, a `Reject`; its neighbours are not "
-        "touched, and not a byte of it is left in the payload. One that has several "
-        "faults is `corrupt` if it is broken at all.",
-        table(("code", "when", "offset"), iter(REJECTS)),
-        "`CorruptBSON` (a ValueError with `offset`) says that bytes given alone, or a "
-        "reply, cannot be read; `KeyKindError` (a ValueError) that an `_id` does not "
-        "fit the encoding asked for; ValueError that a plan makes no sense. "
-        "MemoryError leaves an encoder as it was before the document that met it, and "
-        "`take` without having taken anything; `add_document` and `take` can be called "
-        "again.",
-        "## Broken and odd documents",
-        "What becomes of each, exactly: the cell, what `_cwarp_extra` holds beside it, "
-        "or the reject. These rows are run as tests. The document is "
-        "`{_id: 1, v: ...}` with one column for `v` of the type shown, the misfit "
-        "policy is `rescue`; the element of `v` begins at byte 13. Cells of a "
-        "`timestamptz` are microseconds since 2000-01-01.",
-    ]
-    for kind in dict.fromkeys(hazard.hazard for hazard in HAZARDS):
-        rows = (hazard_row(each) for each in HAZARDS if each.hazard == kind)
-        title = f"### {kind[0].upper()}{kind[1:]}"
-        parts += [title, table(("case", "column", "outcome"), rows)]
-    return "\n\n".join(parts)
-
-
-def hazard_row(hazard: Hazard) -> tuple[str, str, str]:
-    outcome = hazard.outcome
-    if isinstance(outcome, Row):
-        said = "NULL" if outcome.cell is None else shortened(outcome.cell)
-        if outcome.extra is not None:
-            said += f"; `_cwarp_extra` {shortened(outcome.extra)}"
-    else:
-        said = f"reject `{outcome.code}` at {outcome.offset}"
-    return hazard.case, f"`{hazard.column}`", said
-
-
-def shortened(text: str) -> str:
-    """As code; a long one by its two ends and its length."""
-    if len(text) > 120:
-        return f"`{text[:24]}` ... `{text[-16:]}` ({len(text):,} characters)"
-    return f"`{text}`"
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: A loop of the engine that has not turned for this long is stuck.
 HEARTBEAT_SECONDS = 30.0
-#: Behind the source and without a commit for this long: not ready, however alive.
+#: Behind the source and at one position for this long: not ready, however alive.
 STUCK_SECONDS = 60.0
 
 _ACTIVE = frozenset(
@@ -150,9 +150,10 @@ def not_ready(schema: SchemaView, now: float) -> str:
         return "not connected"
     if problem := not_started(schema, now) or not_healthy(schema, now):
         return problem
-    silent = now - (schema.last_commit or schema.turned)
-    if (schema.lag_seconds or 0.0) > STUCK_SECONDS and silent > STUCK_SECONDS:
-        return f"behind the source and nothing committed for {silent:.0f} s"
+    # Not the last commit: a copy goes on beside a stream that stands still.
+    still = now - (schema.moved or schema.turned)
+    if (schema.lag_seconds or 0.0) > STUCK_SECONDS and still > STUCK_SECONDS:
+        return f"behind the source, and the position stands still for {still:.0f} s"
     return _overdue(schema, now)
 
 

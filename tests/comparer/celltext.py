@@ -7,6 +7,7 @@ else, or must not hold this value at all).
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import uuid
@@ -62,6 +63,9 @@ def _number(text: str, item: Item, column_type: str) -> str:
         if negative_zero(item):
             return "partly" if Decimal(text).is_zero() and "-" not in text else ""
         same = text == _numeric(item)
+        # Digits that stand for the double, and are another number.
+        if same and kind == "double" and math.isfinite(payload):
+            return "full" if Decimal(text) == Decimal(payload) else "partly"
     else:
         return ""
     return "full" if same else ""

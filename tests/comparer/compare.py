@@ -20,7 +20,7 @@ from pymongo.collection import Collection
 from .bsonwalk import Item, walk
 from .celltext import JSON_TYPES, NUMBERS, shows
 from .definition import Definition, Path, catalogue, registered
-from .jsontree import Members, Number, as_jsonb, finite, parse, text_tree, tree
+from .jsontree import Members, Number, as_jsonb, finite, literal, parse, text_tree, tree
 from .rows import DELETED_AT, Row, Rows
 
 EXTRA = "_cwarp_extra"
@@ -262,10 +262,16 @@ def _key_tree(item: Item) -> Any:
             return Number(text)
         return Members((("$numberDouble", text),))
     if kind == "object":
-        return Members(tuple((name, _key_tree(each)) for name, each in payload))
+        return literal(
+            Members(tuple((name, _key_tree(each)) for name, each in payload))
+        )
     if kind == "array":
         return [_key_tree(each) for each in payload]
-    return text_tree(payload) if kind == "string" else tree(item, "canonical")
+    if kind == "javascriptWithScope":
+        scope = _key_tree(Item("object", payload[1]))
+        return Members((("$code", text_tree(payload[0])), ("$scope", scope)))
+    texts = ("string", "symbol")
+    return text_tree(payload) if kind in texts else tree(item, "canonical")
 
 
 def _key_json(value: Any) -> str:

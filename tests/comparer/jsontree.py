@@ -17,6 +17,22 @@ from typing import Any, NamedTuple
 
 from .bsonwalk import Item
 
+#: First names of what canonical Extended JSON, and the product beside it, writes for
+#: a value.
+_FORMS = {
+    *(
+        "$binary",
+        "$code",
+        "$date",
+        "$dbPointer",
+        "$maxKey",
+        "$minKey",
+        "$numberDecimal",
+    ),
+    *("$numberDouble", "$numberInt", "$numberLong", "$oid", "$regularExpression"),
+    *("$scope", "$symbol", "$timestamp", "$undefined", "$text", "$literal"),
+}
+
 
 class Number(NamedTuple):
     """A JSON number as written: 5 and 5.0 are two."""
@@ -100,7 +116,14 @@ def number_name(item: Item) -> str:
 
 
 def members(pairs: Sequence[tuple[str, Item]], mode: str) -> Members:
-    return Members(tuple((name, tree(item, mode)) for name, item in pairs))
+    found = Members(tuple((name, tree(item, mode)) for name, item in pairs))
+    return literal(found) if mode == "canonical" else found
+
+
+def literal(found: Members) -> Members:
+    """A document, told from the form of another value if it begins like one."""
+    first = found.pairs[0][0] if found.pairs else ""
+    return _wrap("$literal", found) if first in _FORMS else found
 
 
 def tree(item: Item, mode: str) -> Any:

@@ -38,6 +38,7 @@ from tests.core.build import (
     double,
     int32,
     int64,
+    null,
     obj,
     oid,
     regex,
@@ -84,6 +85,11 @@ DOCUMENTS = [
     bson(("a", LONG)),
     bson(("_id", int32(2)), ("d", binary(b"x" * 300_000, 5)), ("new", LONG)),
     bson(("_id", int32(3)), ("e", obj(("deep", array(obj(("s", LONG))))))),
+    bson(
+        ("_id", int32(4)),
+        *((f"n{at % 290}", null()) for at in range(300)),
+        *(("b", each) for each in (int32(1), obj(("d", int32(2))))),
+    ),
 ]
 #: Those that become rows.
 KEPT = [raw for at, raw in enumerate(DOCUMENTS) if at not in (2, 4)]

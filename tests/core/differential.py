@@ -56,6 +56,7 @@ def assert_same(
         if isinstance(each, oracle.Rejected)
     ]
     assert [(r.document, r.code, r.column) for r in batch.rejects] == rejected
+    assert batch.duplicate_keys == sum(each.duplicates for each in rows)
     drift: Counter[tuple[tuple[str, ...], str, int]] = Counter()
     subtypes: dict[tuple[tuple[str, ...], str, int], set[int]] = {}
     for each in rows:

@@ -71,6 +71,7 @@ DOUBLES = [
     *(0.0, -0.0, 1.0, -1.0, 5.0, 0.1, -0.1, 0.5, 1e-4, 0.00012345, 1e-5, 1e-7, 1.5e-7),
     *(123456.789, 1e15, 1e16, 1.2345e16, 1e17, 1e22, 1.5e22, 1e23, 2.0**53, 2.0**63),
     *(-(2.0**63), 2.0**63 - 1024, -(2.0**63) - 2048, 2.0**53 + 2, -3.0, 3.5),
+    *(2.0**53 - 1, 2.0**54 + 4, 2.0**60, 0.375, 0.1 + 0.2, 4.35, 1e22 + 2e6),
     *(9999.0, 10000.0, 10001.5, 1e300, 1.7976931348623157e308, 5e-324),
     *(2.2250738585072014e-308, 1 / 3, -2 / 3 * 1e-200, math.inf, -math.inf, math.nan),
 ]
@@ -100,6 +101,11 @@ SAMPLES: dict[str, list[Raw]] = {
         obj(("a", int32(1)), ("b", obj())),
         obj(("a", double(1e16)), ('q"\\\n', array()), ("", string(b"\xff"))),
         obj(("b", int32(1)), ("a", int32(2)), ("b", null())),
+        # What looks like canonical Extended JSON, and what only begins like it.
+        obj(("$numberInt", string("5"))),
+        obj(("$literal", obj(("$oid", string("5")))), ("a", int32(1))),
+        obj(("$ref", string("c")), ("$id", int32(1)), ("$code", string("f"))),
+        obj(("$numberInteger", int32(1)), ("$numberInt", int32(1))),
     ],
     "array": [
         array(),
@@ -131,6 +137,7 @@ SAMPLES: dict[str, list[Raw]] = {
     "javascriptWithScope": [
         code_with_scope(""),
         code_with_scope("f()", ("a", int64(1)), ("b", obj(("c", double(0.5))))),
+        code_with_scope("f", ("$oid", string("x")), ("a", obj(("$text", int32(1))))),
         code_with_scope(b"\0\xff", ("a", oid(b"\1" * 12))),
     ],
     "int": [int32(each) for each in (0, 1, -1, 9999, 10000, 2**31 - 1, -(2**31))],

@@ -7,12 +7,12 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Int64, ObjectId, Timestamp
+from bson import Code, Int64, ObjectId, Timestamp
 from bson.binary import Binary
 from bson.raw_bson import RawBSONDocument
 
 from cwarp_core import BatchEncoder, ChangeEvent, CorruptBSON, Reply, parse_events
-from tests.core.build import document, int32, obj, string, timestamp
+from tests.core.build import document, int32, obj, string, symbol, timestamp
 from tests.core.differential import row_plan
 from tests.core.samples import SAMPLES
 from tests.core.test_rejects import BAD, GOOD, PLAN
@@ -191,11 +191,28 @@ def test_what_is_no_event_is_refused() -> None:
         ({"a": 1}, {"a": 1.0}, True),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False),
         (KEY["_id"], str(KEY["_id"]), False),
+        (Code("f", {"a": 1}), Code("f", {"a": 1.0}), True),
     ],
 )
 def test_identity_is_equality_of_ids(one: Any, other: Any, same: bool) -> None:
     events = parse(*(event(documentKey={"_id": each}) for each in (one, other)))
     assert (events[0].identity == events[1].identity) is same
+
+
+@pytest.mark.parametrize("text", [b"a", b"", b"\xff"])
+def test_a_symbol_is_the_id_that_its_text_is(text: bytes) -> None:
+    keys = (obj(("_id", string(text))), obj(("_id", symbol(text))))
+    raw = [
+        document(
+            ("_id", obj(("_data", string("82")))),
+            ("operationType", string("delete")),
+            ("documentKey", key),
+        )
+        for key in keys
+    ]
+    one, other = (each.identity for each in parse_events(Reply.of_documents(raw)))
+    assert one is not None
+    assert one == other
 
 
 def test_what_has_no_key_has_no_identity() -> None:

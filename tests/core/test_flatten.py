@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
+import bson
 import pytest
 
 from tests.core.build import (
@@ -172,10 +174,11 @@ def test_fields_in_any_order_reach_their_columns() -> None:
 
 
 def test_many_columns() -> None:
-    columns = [Column((f"f{at}",), "integer", "int") for at in range(1600)]
-    fields = [(f"f{at}", int32(at)) for at in range(1601)]
+    """As many as PostgreSQL allows, with the key and our own two."""
+    columns = [Column((f"f{at}",), "integer", "int") for at in range(1597)]
+    fields = [(f"f{at}", int32(at)) for at in range(1598)]
     batch = assert_same([document(ID, *fields)], plan(*columns))
-    assert [drift.path for drift in batch.drift] == [("f1600",)]
+    assert [drift.path for drift in batch.drift] == [("f1597",)]
 
 
 def test_id_inside_a_document_is_a_field() -> None:
@@ -191,6 +194,84 @@ def test_of_duplicate_fields_the_last_wins() -> None:
     assert batch.duplicate_keys == 1
     gone = document(ID, ("a", string("misfit")), ("a", null()))
     assert extra(gone, plan(column)) is None
+
+
+_V, _B5, _C7 = Column(("v",), "integer", "int"), ("b", int32(5)), ("c", int32(7))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (),
+        (_V,),
+        (Column(("v", "b"), "integer", "int"),),
+        (_V, Column(("v", "b"), "integer", "int"), Column(("v", "c"), "text", "")),
+        (Column(("v",), "jsonb", "object"), Column(("v", "b"), "integer", "int")),
+    ],
+    ids=["no column", "scalar", "inner", "scalar and inner", "JSON and inner"],
+)
+@pytest.mark.parametrize("parents", [0, 1])
+@pytest.mark.parametrize(
+    ("values", "hidden"),
+    [
+        ((int32(1), obj(_B5)), 1),
+        ((obj(_B5), int32(1)), 1),
+        ((obj(_B5, ("c", int32(6))), obj(_C7)), 1),
+        ((obj(_B5), null()), 1),
+        ((null(), obj(_B5)), 1),
+        ((obj(_B5), obj()), 1),
+        ((obj(), obj(_B5)), 1),
+        ((array(obj(_B5)), obj(_C7)), 1),
+        ((obj(_B5), array()), 1),
+        ((obj(_B5, _B5), int32(1), obj(_B5, _C7)), 2),
+        ((int32(1), obj(_B5, _C7, ("b", obj(_C7)))), 2),
+    ],
+)
+def test_the_last_wins_as_a_whole(
+    columns: tuple[Column, ...], parents: int, values: tuple[Raw, ...], hidden: int
+) -> None:
+    """Whatever shapes two fields of one name have: as a driver decodes them."""
+    inner = [("v", each) for each in values]
+    inner.insert(1, ("w", int32(3)))
+    fields = [("p", obj(*inner))] if parents else inner
+    below = tuple(
+        column._replace(path=("p",) * parents + column.path) for column in columns
+    )
+    twice = assert_same([document(*fields, ID)], plan(*below, max_depth=4))
+    decoded = bson.encode({"_id": 1, **bson.decode(document(*fields))})
+    once = encode([decoded], plan(*below, max_depth=4))
+    assert _leaves(twice.payload) == _leaves(once.payload)
+    # A document that a JSON column takes whole is written as it is.
+    if not any(column.type == "jsonb" for column in columns):
+        assert twice.duplicate_keys == hidden
+    assert once.duplicate_keys == 0
+
+
+def _leaves(payload: bytes) -> list[object]:
+    """The cells of a row, JSON as it reads."""
+    return [
+        json.loads(cell[1:]) if cell is not None and cell[:1] == b"\1" else cell
+        for cell in cells(payload)
+    ]
+
+
+def test_what_comes_twice_in_a_document_that_is_hidden_counts_once() -> None:
+    raw = document(ID, ("v", obj(_B5, _B5, _B5)), ("v", int32(1)))
+    assert assert_same([raw], plan(_V)).duplicate_keys == 1
+
+
+def test_names_that_come_twice_among_many() -> None:
+    """Without a column, and more of them than a small table of names holds."""
+    names = [f"{at * 7919 % 3000:06}{'x' * (at % 30)}" for at in range(3000)]
+    fields = [(name, int32(at)) for at, name in enumerate([*names, *names[::-7]])]
+    batch = assert_same([document(ID, *fields), document(ID)], plan())
+    assert batch.duplicate_keys == len(names[::-7])
+
+
+def test_a_broken_value_under_a_name_that_comes_again_is_found() -> None:
+    rotten = Raw(0x03, document(("b", Raw(0x08, b"\2"))))
+    for fields in ((("v", rotten), ("v", null())), (("w", rotten), ("w", int32(1)))):
+        assert encode([document(ID, *fields)], plan(_V)).rejects[0].code == "corrupt"
 
 
 def test_drift_is_counted_by_path_kind_and_column() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import bson
 import pytest
 
 import cwarp_core
@@ -101,6 +102,28 @@ def test_text_reads(value: Raw, plain: str, canonical: str) -> None:
     raw = document(("v", value))
     assert cwarp_core.json_text(raw) == f'{{"v":{plain}}}'
     assert cwarp_core.json_text(raw, "canonical") == f'{{"v":{canonical}}}'
+
+
+def test_canonical_text_tells_every_kind() -> None:
+    """Documents that look like the form of another value too."""
+    kinds: dict[str, str] = {}
+    known = [(kind, value) for kind, values in SAMPLES.items() for value in values]
+    for kind, value in known:
+        raw = document(("v", value))
+        text = cwarp_core.json_text(raw, "canonical")
+        assert kinds.setdefault(text, kind) == kind, text
+        # The same JSON, taken for a document.
+        like = _as_document(json.loads(text)["v"])
+        if isinstance(like, dict):
+            fake = cwarp_core.json_text(bson.encode({"v": like}), "canonical")
+            assert kinds.setdefault(fake, "object") == "object", fake
+
+
+def _as_document(tree: object) -> object:
+    """JSON as the strings and documents that it is made of."""
+    if isinstance(tree, dict):
+        return {name: _as_document(value) for name, value in tree.items()}
+    return tree if isinstance(tree, str) else str(tree)
 
 
 def test_names_are_escaped_and_order_and_duplicates_kept() -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+import random
 import re
+from collections.abc import Callable
+from typing import Any
 
 import bson
 import pytest
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from hypothesis import given
+from pymongo.database import Database
 
 import cwarp_core
 from cwarp_core import KeyKindError
@@ -16,6 +23,8 @@ from tests.core.build import (
     array,
     binary,
     boolean,
+    code,
+    code_with_scope,
     date,
     decimal,
     document,
@@ -25,11 +34,15 @@ from tests.core.build import (
     null,
     obj,
     oid,
+    regex,
     string,
     symbol,
+    undefined,
 )
 from tests.core.differential import assert_same
 from tests.core.samples import SAMPLES, SIXTEEN
+from tests.core.strategies import VALUES
+from tests.core.test_order import IDS
 
 ENCODINGS = ("objectId", "string", "uuid", "bigint", "numeric", "canonical")
 
@@ -88,7 +101,8 @@ def test_key_text_and_encoding_are_the_oracles(kind: str) -> None:
         (boolean(True), "canonical", "true"),
         (date(-1), "canonical", '{"$date":{"$numberLong":"-1"}}'),
         (decimal("Infinity"), "canonical", '{"$numberDouble":"Infinity"}'),
-        (symbol("s"), "canonical", '{"$symbol":"s"}'),
+        (symbol("s"), "canonical", '"s"'),
+        (symbol("s"), "string", "s"),
         (
             obj(("b", double(1.0)), ("a", array(oid(b"\0" * 12), int64(2)))),
             "canonical",
@@ -126,6 +140,18 @@ EQUAL_NUMBERS = [
     (double(2.0**63), decimal("9223372036854775808")),
     (double(math.nan), decimal("NaN")),
 ]
+EQUAL_TEXTS = [(string(text), symbol(text)) for text in ("", "a", '"\u2603\n')]
+EQUAL_OTHERS = [
+    (string(b"a\0"), symbol(b"a\0")),
+    (string(b"\xff"), symbol(b"\xff")),
+    (array(string("a"), int32(1)), array(symbol("a"), double(1.0))),
+    (obj(("a", symbol("x"))), obj(("a", string("x")))),
+    (obj(("a", obj(("b", int32(0))))), obj(("a", obj(("b", double(-0.0)))))),
+    (
+        code_with_scope("f", ("a", int32(1)), ("b", obj(("c", symbol("x"))))),
+        code_with_scope("f", ("a", decimal("1.0")), ("b", obj(("c", string("x"))))),
+    ),
+]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +159,11 @@ EQUAL_NUMBERS = [
     [
         *(("bigint", each) for each in EQUAL_INTEGERS),
         *(("numeric", each) for each in EQUAL_NUMBERS),
-        *(("canonical", each) for each in EQUAL_NUMBERS),
+        *(("string", each) for each in EQUAL_TEXTS),
+        *(
+            ("canonical", each)
+            for each in (*EQUAL_NUMBERS, *EQUAL_TEXTS, *EQUAL_OTHERS)
+        ),
     ],
 )
 def test_ids_that_mongodb_holds_equal_have_one_key(
@@ -150,6 +180,89 @@ def _key_cell(value: Raw, encoding: str) -> bytes:
     return encoder.take().payload
 
 
+#: What looks like another value, or like the form of one.
+_LIKE_OTHERS = [
+    *(obj((name, string("5"))) for name in ("$numberInt", "$oid", "$text", "$ref")),
+    obj(("$literal", obj(("$numberInt", string("5"))))),
+    obj(("$date", obj(("$numberLong", string("0"))))),
+    obj(("$code", string("f")), ("$scope", obj())),
+    obj(("a", int32(1)), ("a", int32(2))),
+    *(regex(b"a", options) for options in (b"im", b"mi")),
+    *(binary(b"\2\0\0\0ab", subtype) for subtype in (0, 2)),
+    *(binary(b"ab", subtype) for subtype in (0, 2)),
+    *(Raw(4, document((name, string("a")))) for name in ("0", "5")),
+    *(each for some in EQUAL_OTHERS for each in some),
+    *(string("f"), symbol("f"), code("f"), code_with_scope("f"), null(), undefined()),
+]
+
+
+@pytest.mark.parametrize("shape", ["alone", "in a document", "in an array", "deep"])
+def test_keys_are_equal_exactly_when_mongod_holds_ids_equal(
+    mongo_db: Database[dict[str, Any]], say: Callable[[str], None], shape: str
+) -> None:
+    """Each id is stored or refused as a duplicate; its key text is new or known."""
+    values = [
+        *_LIKE_OTHERS,
+        *IDS,
+        *(each for some in SAMPLES.values() for each in some),
+    ]
+    wrapped = {
+        "alone": lambda value: value,
+        "in a document": lambda value: obj(("a", value)),
+        "in an array": lambda value: obj(("a", array(value))),
+        "deep": lambda value: obj(("b", null()), ("a", obj(("c", array(value))))),
+    }[shape]
+    random.shuffle(values)
+    # Its answer quotes the id, whatever that is.
+    options: CodecOptions[Any] = CodecOptions(
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+        unicode_decode_error_handler="replace",
+    )
+    texts: set[str] = set()
+    known = refused = 0
+    for value in map(wrapped, values):
+        insert = {
+            "insert": "ids",
+            "documents": [RawBSONDocument(document(("_id", value)))],
+        }
+        answer = mongo_db.command(insert, codec_options=options)
+        (error,) = answer.get("writeErrors", [None])
+        text = cwarp_core.key_text(value.key, "canonical")
+        if error is None:
+            assert text not in texts, text
+            texts.add(text)
+        elif error["code"] == 11000:
+            assert text in texts, text
+            known += 1
+        else:
+            # Kinds that are no ids, and names that begin with a dollar.
+            assert error["code"] in (2, 52, 53), error
+            refused += 1
+    assert known > 50
+    say(f"ids {shape}: {len(texts)} different, {known} equal to one, {refused} refused")
+
+
+def test_no_two_values_that_differ_have_one_canonical_text() -> None:
+    """What mongod refuses as an id too: names that begin with a dollar."""
+    values = [
+        *_LIKE_OTHERS,
+        *IDS,
+        *(each for some in SAMPLES.values() for each in some),
+    ]
+    values += [obj(("a", each)) for each in values]
+    orders = {oracle.order_key(oracle.read_element(each.key)) for each in values}
+    texts = {cwarp_core.key_text(each.key, "canonical") for each in values}
+    assert len(texts) == len(orders)
+
+
+@given(VALUES, VALUES)
+def test_keys_are_equal_exactly_when_the_order_says_so(a: Raw, b: Raw) -> None:
+    for one, other in ((a, b), (obj(("k", a)), obj(("k", b))), (array(a), array(b))):
+        texts = {cwarp_core.key_text(each.key, "canonical") for each in (one, other)}
+        equal = cwarp_core.compare_keys(one.key, other.key) == 0
+        assert (len(texts) == 1) == equal
+
+
 def test_compound_ids_in_two_orders_are_two_keys() -> None:
     first = obj(("a", int32(1)), ("b", int32(2)))
     second = obj(("b", int32(2)), ("a", int32(1)))
@@ -162,6 +275,14 @@ def test_filter_holds_the_ids_in_order() -> None:
     built = cwarp_core.in_filter([each.key for each in ids])
     assert built == document(("_id", obj(("$in", array(*ids)))))
     assert bson.decode(cwarp_core.in_filter([])) == {"_id": {"$in": []}}
+
+
+def test_filter_of_more_than_its_length_can_say_is_refused() -> None:
+    key = binary(bytes(1 << 20)).key
+    with pytest.raises(ValueError, match="2 GiB"):
+        cwarp_core.in_filter([key] * 2048)
+    with pytest.raises(TypeError):
+        cwarp_core.in_filter([None])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cwarp_core import Observation, Reply
+from cwarp_core import BatchEncoder, Observation, Reply, RowPlan
 from tests.core.build import (
     array,
     binary,
@@ -110,3 +110,20 @@ def test_reply_is_its_documents() -> None:
         one.add_document(raw)
     assert many.paths() == one.paths()
     assert many.documents == 3
+
+
+@pytest.mark.parametrize(("size", "told"), [(4094, True), (4095, False)])
+def test_drift_of_a_path_of_some_kilobytes_is_not_told(size: int, told: bool) -> None:
+    """It is kept in ``_cwarp_extra`` all the same, and makes no column."""
+    raw = document(("_id", int32(7)), ("n" * size, obj(("x", int32(1)))))
+    encoder = BatchEncoder(RowPlan("bigint", []))
+    assert encoder.add_document(raw, 0) is True
+    batch = encoder.take()
+    assert batch.rescued == 1
+    assert f'"{"n" * size}.x":{{"$numberInt":"1"}}'.encode() in batch.payload
+    path = ("n" * size, "x")
+    assert [each.path for each in batch.drift] == [path] * told
+    observation = Observation()
+    observation.add_document(raw)
+    found = [each.path for each in observation.paths()]
+    assert found == [("_id",), *[path] * told]

@@ -28,8 +28,10 @@ def test_canonical_text_is_the_drivers(kind: str) -> None:
     for value in SAMPLES[kind]:
         raw = document(("v", value))
         ours = json.loads(oracle.json_text(raw, "canonical"))["v"]
-        if "$text" in json.dumps(ours):
-            assert kind in _TEXTS or kind == "object"
+        written = json.dumps(ours)
+        if "$text" in written or "$literal" in written:
+            # Forms of ours, which no driver has.
+            assert kind in (*_TEXTS, "object", "javascriptWithScope")
             continue
         try:
             decoded = bson.decode(raw, _OPTIONS)

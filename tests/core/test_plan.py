@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cwarp_core import PlanColumn, RowPlan
+from cwarp_core import Observation, PlanColumn, RowPlan
 from tests.core.samples import COLUMN_TYPES
 
 COLUMN = PlanColumn(("a",), "text", "string")
@@ -25,6 +25,15 @@ COLUMN = PlanColumn(("a",), "text", "string")
         ("bigint", [], {"max_depth": 0}),
         ("bigint", [], {"max_depth": 33}),
         ("bigint", [], {"max_depth": -1}),
+        ("bigint", [], {"max_depth": 2**31}),
+        ("bigint", [], {"max_depth": -(2**99)}),
+        ("bigint", [PlanColumn(("_id",), "text")], {}),
+        ("bigint", [PlanColumn((), "text")], {}),
+        ("bigint", [PlanColumn(("a\0",), "text")], {}),
+        ("bigint", [PlanColumn(("a",), "bytea", "binData", 256)], {}),
+        ("bigint", [PlanColumn(("a",), "bytea", "binData", -1)], {}),
+        ("bigint", [PlanColumn((str(at),), "text") for at in range(1598)], {}),
+        ("bigint", [PlanColumn((str(at),), "text") for at in range(70_000)], {}),
         ("bigint", [], {"json_mode": "relaxed"}),
         ("bigint", [], {"legacy_uuid": "python"}),
         ("bigint", [], {"on_misfit": "drop"}),
@@ -40,6 +49,15 @@ COLUMN = PlanColumn(("a",), "text", "string")
         "depth 0",
         "depth 33",
         "depth -1",
+        "depth 2^31",
+        "depth -2^99",
+        "the key as a column",
+        "the whole document as text",
+        "NUL in a name",
+        "subtype 256",
+        "subtype -1",
+        "1,601 columns with ours",
+        "70,000 columns",
         "unknown json_mode",
         "unknown legacy_uuid",
         "unknown on_misfit",
@@ -50,6 +68,20 @@ def test_senseless_plan_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         RowPlan(key, columns, **options)
+
+
+@pytest.mark.parametrize("depth", ["3", 2.5, None])
+def test_depth_that_is_no_number_is_refused(depth: Any) -> None:
+    with pytest.raises(TypeError):
+        RowPlan("bigint", [], max_depth=depth)
+    with pytest.raises(TypeError):
+        Observation(depth)
+
+
+def test_as_many_columns_as_a_table_can_have() -> None:
+    columns = [PlanColumn((str(at),), "text") for at in range(1598)]
+    assert RowPlan("bigint", columns, source_ts=False).width == 1600
+    assert RowPlan("bigint", columns[:-1]).width == 1600
 
 
 def test_plan_shows_what_it_was_made_of() -> None:

@@ -161,6 +161,42 @@ def test_reply_of_documents_with_a_token() -> None:
         Reply.of_documents([], 0, token[:-1])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (([b"\5\0\0\0\0"], "x"), TypeError),
+        (([b"\5\0\0\0\0"], -1), OverflowError),
+        (([b"\5\0\0\0\0"], 2**64), OverflowError),
+        (([b"\5\0\0\0\0"], 0, "token"), TypeError),
+        ((["x"],), TypeError),
+        (([None],), TypeError),
+        ((None,), TypeError),
+    ],
+)
+def test_what_is_no_reply_is_refused(
+    arguments: tuple[Any, ...], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        Reply.of_documents(*arguments)
+
+
+def test_reply_of_more_than_its_length_can_say_is_refused() -> None:
+    """2 GiB of documents, all of them the same bytes."""
+    with pytest.raises(ValueError, match="2 GiB"):
+        Reply.of_documents([bytes(1 << 20)] * 2048)
+    with pytest.raises(ValueError, match="2 GiB"):
+        Reply.of_documents([], 0, bytes(1 << 31))
+
+
+def test_a_reply_that_is_begun_again_stays_what_it_is() -> None:
+    """Events point into its bytes."""
+    read = Reply(reply())
+    Reply.__init__(read, document())  # type: ignore[call-arg]
+    assert [read.document(at) for at in range(4)] == [_nested(f) for f in DOCUMENTS]
+    with pytest.raises(TypeError):
+        Reply.__new__(Reply)  # type: ignore[call-arg]
+
+
 def test_corrupt_document_inside_is_found_by_its_reader() -> None:
     """One rotten document does not spoil the reply's others."""
     good = document(("_id", int32(1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -29,6 +30,9 @@ MOST = Usage(200 * MEBIBYTE, 200 * MEBIBYTE, descriptors=64, threads=48)
 #: What it may have, once a fault is over, above what it had before: a link that is
 #: opened when it is first needed, a read that is under way.
 SLACK = Usage(64 * MEBIBYTE, 0, descriptors=8, threads=4)
+
+#: The driver keeps what it opened to each server that was the primary for a while.
+EACH_MORE = 8
 
 #: Ready, and nothing committed for so many seconds: a green light that lies.
 #: The promise is a minute.
@@ -103,7 +107,10 @@ def check_settled(scene: Scene, sync: Sync) -> None:
             assert min(told) >= 0, f"{table}{scene.story()}"
     if KNOWN and sync.baseline is not None:
         limit = Usage(*map(sum, zip(sync.baseline, SLACK, strict=True)))
-        limit = limit._replace(peak=MOST.peak)
+        others = urlsplit(scene.source).netloc.count(",")
+        limit = limit._replace(
+            peak=MOST.peak, descriptors=limit.descriptors + EACH_MORE * others
+        )
         wait_until(
             lambda: sync.look().most(limit) == limit,
             f"no more than {limit}; it has {sync.look()}{scene.story()}",

@@ -81,14 +81,11 @@ class _Link:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
             writer.transport.abort()
 
-    async def end(self) -> None:
-        """Both sides are closed and nothing of this link is left."""
+    def end(self) -> None:
+        """Whatever is under way: only what the loop has to close is left."""
         self._end_beside()
         for writer in self._writers.values():
-            writer.close()
             writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     def _end_beside(self) -> None:
         # A toxic that ends its own link from ``begin`` is not to be cancelled for it.
@@ -110,6 +107,8 @@ class Proxy:
         self._toxic = Toxic()
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Of every connection that may still be there.
+        self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._main(),))
 
@@ -179,36 +178,53 @@ class Proxy:
         self.port = int(server.sockets[0].getsockname()[1])
         self._ready.set()
         await self._over.wait()
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end(server)
 
-    async def _accept(
+    async def _end(self, server: asyncio.Server) -> None:
+        """Leave no task and no connection in the loop."""
+        # The loop takes a connection in a task of its own, for which the server is
+        # still to be there.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks & self._tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        server.close()
+        # A task may have been cancelled before it began, or while it closed something.
+        for writer in self._writers:
+            writer.transport.abort()
+        while any(map(_is_open, self._writers)):
+            await asyncio.sleep(0)
+
+    def _accept(
         self, reader: asyncio.StreamReader, client: asyncio.StreamWriter
     ) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        self._keep(client)
+        task = asyncio.ensure_future(self._admit(reader, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _keep(self, writer: asyncio.StreamWriter) -> None:
+        """Know of it until it is closed, whoever else forgets it."""
+        self._writers = {writer, *filter(_is_open, self._writers)}
+
+    async def _admit(
+        self, reader: asyncio.StreamReader, client: asyncio.StreamWriter
+    ) -> None:
+        self.accepted += 1
         try:
-            await self._serve(reader, client)
-        except asyncio.CancelledError:
-            # The streams' own callback would report it as an error of ours.
+            if self._toxic.admits:
+                await self._serve(reader, client)
+        finally:
             client.transport.abort()
 
     async def _serve(
         self, reader: asyncio.StreamReader, client: asyncio.StreamWriter
     ) -> None:
-        self.accepted += 1
-        if not self._toxic.admits:
-            client.transport.abort()
-            return
         try:
             answers, server = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:
-            client.transport.abort()
             return
+        self._keep(server)
         frontend = Frontend() if self._postgresql else None
         link = _Link(client, server, self._toxic, frontend)
         self._links.add(link)
@@ -223,10 +239,16 @@ class Proxy:
             await link.toxic.finish(link)
         finally:
             self._links.discard(link)
+            link.end()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            await link.end()
+
+
+def _is_open(writer: asyncio.StreamWriter) -> bool:
+    """The loop closes the socket behind the last that the streams hear of it."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    return peer.fileno() >= 0
 
 
 async def _pump(link: _Link, reader: asyncio.StreamReader, way: Way) -> None:

@@ -29,6 +29,7 @@ from toxics import (
     Toxic,
     Way,
 )
+from usage import KNOWN, MEBIBYTE, Usage
 
 pytestmark = pytest.mark.faults
 
@@ -240,3 +241,34 @@ def test_it_is_not_ready_while_a_server_is_away(scene: Scene, side: str) -> None
         scene.catches_up(RECOVERY)
         assert sync.stop() == 0, sync.tail()
     scene.check()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not KNOWN, reason="looks into /proc")
+def test_equal_phases_leave_nothing_behind(scene: Scene) -> None:
+    """Thirty links cut, and as much written, again and again: it has as much as before.
+
+    The first phases make it as large as it has to be.
+    """
+    scene.writers.fill(300)
+    with between(scene, "mongodb") as mongo, between(scene, "postgresql") as postgres:
+        sync = scene.start()
+        scene.streaming()
+        seen: list[Usage] = []
+        for _ in range(5):
+            for _ in range(15):
+                scene.writers.burst(4)
+                mongo.reset_all()
+                time.sleep(0.2)
+                postgres.reset_all()
+                time.sleep(0.2)
+            scene.catches_up()
+            seen.append(sync.look())
+        totals.count("links cut", "in equal phases", 150)
+        assert sync.stop() == 0, sync.tail()
+    scene.check()
+    before, last = seen[1], seen[-1]
+    told = "; ".join(map(str, seen))
+    assert last.rss - before.rss < 8 * MEBIBYTE, told
+    assert last.descriptors <= before.descriptors + 2, told
+    assert last.threads <= before.threads + 2, told

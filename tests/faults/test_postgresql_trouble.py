@@ -61,6 +61,18 @@ def test_a_marker_is_locked(scene: Scene, server: OwnPostgres, sync: Sync) -> No
 
 
 @pytest.mark.slow
+def test_who_stands_still_is_not_ready(
+    scene: Scene, server: OwnPostgres, sync: Sync
+) -> None:
+    """Connected and alive, and after a minute it says that it is stuck."""
+    with server.locked(META, "sync_markers"):
+        scene.writers.burst(5)
+        wait_until(lambda: not sync.ready(), "it is not ready", seconds=80)
+        assert sync.ask("/health")[0] == 200
+    scene.recovers(sync)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [

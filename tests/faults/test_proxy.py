@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import socket
 import threading
@@ -42,8 +43,8 @@ def echo_one(peer: socket.socket) -> None:
 
 
 @pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    """Before a server that sends back what it gets."""
+def echo() -> Iterator[int]:
+    """The port of a server that sends back what it gets."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -53,9 +54,14 @@ def proxy() -> Iterator[Proxy]:
                     threading.Thread(target=echo_one, args=(peer,), daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
-        with Proxy(listener.getsockname()[1]) as running:
-            yield running
+        yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(echo: int) -> Iterator[Proxy]:
+    with Proxy(echo) as running:
+        yield running
 
 
 def connect(proxy: Proxy) -> socket.socket:
@@ -166,6 +172,23 @@ def test_slow_close_keeps_the_other_side_waiting(proxy: Proxy) -> None:
     while proxy.links() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert proxy.links() == 0
+
+
+@pytest.mark.parametrize("toxic", [Toxic(), Down(), Timeout(600), ResetPeer()])
+def test_no_link_outlives_the_proxy(echo: int, toxic: Toxic) -> None:
+    """Wherever they are when it ends: what is left open would warn when it is freed."""
+    for links in range(1, 30):
+        with contextlib.ExitStack() as peers:
+            with Proxy(echo) as proxy:
+                proxy.use(toxic)
+                for number in range(links):
+                    peer = peers.enter_context(connect(proxy))
+                    _send(peer, b"one")
+                    if number % 2:
+                        peer.close()
+        gc.collect()
+        with pytest.raises(ConnectionRefusedError):
+            connect(proxy)
 
 
 def message(kind: bytes, body: bytes) -> bytes:

@@ -155,6 +155,7 @@ def _rows(raw: bytes, number: int, readable: bool) -> None:
         assert [(r.code, r.column) for r in first.rejects] == [expected]
     else:
         assert first.payload == expected.row
+        assert first.duplicate_keys == expected.duplicates
 
 
 def _observation(raw: bytes, readable: bool) -> None:
@@ -195,6 +196,13 @@ def _order(raw: bytes) -> None:
         except CorruptBSON:
             continue
         assert compare_keys(b, a) == -found
+        try:
+            texts = {key_text(each, "canonical") for each in (a, b)}
+        except CorruptBSON:
+            # A key that stands alone may be a level deeper than one in a document.
+            assert len(raw) > _JUDGED
+        else:
+            assert (len(texts) == 1) == (found == 0)
         assert KeyRanges([None, b]).find(a) == (found >= 0)
         if len(raw) <= _JUDGED:
             x, y = (oracle.order_key(oracle.read_element(each)) for each in (a, b))

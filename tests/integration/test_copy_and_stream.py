@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, Int64, ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.database import Database
 
 from cartridge_warp.engine.views import Phase
 from cartridge_warp.errors import MisfitError, PreconditionError
 from engine_kit import SCHEMA, Shop, table_of, wait_until
+from tests.core.build import Raw, document, int32, obj, symbol
 
 
 @pytest.fixture
@@ -256,11 +258,37 @@ def test_a_misfit_may_end_the_sync(shop: Shop) -> None:
     orders.insert_many([order(n) for n in range(5)])
     shop.once()
     orders.update_one({"number": 3}, {"$set": {"number": "three"}})
-    with pytest.raises(MisfitError, match="does not fit the column number"):
+    told = rf'with _id {{"\$oid":"{3:024x}"}} does not fit the column number'
+    with pytest.raises(MisfitError, match=told):
         shop.once(on_misfit="fail")
     orders.update_one({"number": "three"}, {"$set": {"number": 33}})
     shop.once(on_misfit="fail")
     assert shop.differences("orders") == []
+
+
+def test_a_symbol_is_the_id_that_its_text_is(shop: Shop) -> None:
+    """MongoDB keeps no two documents of them, and so no row of the other may stay."""
+    zoo = shop.db["zoo"]
+    zoo.insert_many([{"_id": each, "n": 1} for each in ("a", "b", "c")])
+    zoo.insert_many([{"_id": {"k": each}, "n": 1} for each in ("a", "b")])
+    kept = shop.db["kept"]
+    kept.insert_many([{"_id": each, "n": 1} for each in ("a", "b", "c")])
+
+    def replaced(collection: Any, old: Any, new: Raw) -> None:
+        collection.delete_one({"_id": old})
+        raw = document(("_id", new), ("n", int32(2)))
+        collection.insert_one(RawBSONDocument(raw))
+
+    with shop.running():
+        replaced(zoo, "a", symbol("a"))
+        replaced(zoo, {"k": "a"}, obj(("k", symbol("a"))))
+        replaced(kept, "a", symbol("a"))
+        zoo.delete_one({"_id": "a"})
+        zoo.update_one({"_id": {"k": "a"}}, {"$set": {"n": 3}})
+        for collection in (zoo, kept):
+            shop.becomes_equal(collection.name)
+    rows = shop.rows(f"SELECT _id, n FROM {SCHEMA}.kept ORDER BY _id")
+    assert rows == [("a", 2), ("b", 1), ("c", 1)]
 
 
 def test_mixed_ids_are_one_table(shop: Shop) -> None:

@@ -67,7 +67,13 @@ def zoo(
 ) -> Iterator[tuple[Database[Document], psycopg.Connection]]:
     mongo_db.zoo.insert_many(ZOO)
     mongo_db.plain.insert_many(
-        {"_id": n, "half": n / 3, "text": str(n)} for n in range(50)
+        {
+            "_id": n,
+            "half": n / 3,
+            "text": str(n),
+            "amount": Int64(n) if n % 2 else n / 5,
+        }
+        for n in range(50)
     )
     source = embedded.with_database(mongo_uri, mongo_db.name)
     ended = sync(source, postgres_uri, "--schema", "zoo", "--once")
@@ -99,6 +105,8 @@ PLANTS = {
     "another text": "UPDATE zoo.plain SET text = '7 ' WHERE _id = 7",
     "a rounded double": "UPDATE zoo.plain SET half = half::numeric(9, 6) WHERE _id = 7",
     "a negative zero": "UPDATE zoo.plain SET half = '-0' WHERE _id = 0",
+    "a double of which only digits are left": "UPDATE zoo.plain SET _cwarp_extra = NULL"
+    " WHERE _id = 8",
     "a NULL": "UPDATE zoo.plain SET half = NULL WHERE _id = 7",
     "a surplus value": "UPDATE zoo.plain SET _cwarp_extra = '{\"x\": 1}' WHERE _id = 7",
 }

@@ -3,9 +3,11 @@ the value was."""
 
 from __future__ import annotations
 
+import math
 import struct
 import uuid
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from .jsontext import number_text, valid_text, value_json
@@ -46,7 +48,7 @@ def cell(
         return Cell(json_cell(value_json(value, mode), column_type), False)
     if column_type in NUMBER_TYPES:
         data = _number(value, column_type)
-        beside = column_type == "numeric" and is_negative_zero(value)
+        beside = column_type == "numeric" and not _says_it_all(value)
         return None if data is None else Cell(data, beside)
     kind = kind_of(value)
     data = _SCALARS[column_type](value, kind, legacy)
@@ -55,6 +57,16 @@ def cell(
     if column_type == "bytea":
         return Cell(data, value.subtype != subtype)
     return Cell(data, kind != native)
+
+
+def _says_it_all(value: Value) -> bool:
+    """Whether a ``numeric`` is exactly this number. It shows a double by the shortest
+    digits that read back as it, and has no zero below zero."""
+    if is_negative_zero(value):
+        return False
+    if value.kind == "double" and math.isfinite(number := double(value)):
+        return Fraction(shortest(number)) == Fraction(number)
+    return True
 
 
 def _number(value: Value, column_type: str) -> bytes | None:

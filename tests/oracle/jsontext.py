@@ -2,7 +2,9 @@
 Extended JSON v2 (https://www.mongodb.com/docs/manual/reference/mongodb-extended-json).
 
 The text is compact. A text that no ``text`` or ``jsonb`` can hold (U+0000, or bytes
-that are not UTF-8) is ``{"$text": {"base64": ...}}`` in both forms.
+that are not UTF-8) is ``{"$text": {"base64": ...}}`` in both forms. In the canonical
+one a document whose first field is named as one of the forms begins stands inside
+``{"$literal": ...}``: no document is written as the form of another value.
 """
 
 from __future__ import annotations
@@ -10,10 +12,16 @@ from __future__ import annotations
 import base64
 import math
 import uuid
+from collections.abc import Callable
 
 from .numeric import NUMBERS, decimal128, double, double_text, is_negative_zero
 from .walk import Fields, Value, read_document
 
+_FORMS = frozenset(
+    "$oid $symbol $numberInt $numberLong $numberDouble $numberDecimal $binary $code"
+    " $scope $timestamp $regularExpression $dbPointer $date $minKey $maxKey $undefined"
+    " $text $literal".split()
+)
 _ESCAPES = {
     '"': '\\"',
     "\\": "\\\\",
@@ -61,8 +69,21 @@ def value_json(value: Value, mode: str) -> str:
 
 
 def _object(fields: Fields, mode: str) -> str:
-    parts = (f"{quote(name)}:{value_json(value, mode)}" for name, value in fields)
+    if mode == "plain":
+        return _members(fields, lambda value: value_json(value, "plain"))
+    return object_text(fields, lambda value: value_json(value, mode))
+
+
+def _members(fields: Fields, text_of: Callable[[Value], str]) -> str:
+    parts = (f"{quote(name)}:{text_of(value)}" for name, value in fields)
     return f"{{{','.join(parts)}}}"
+
+
+def object_text(fields: Fields, text_of: Callable[[Value], str]) -> str:
+    """A document that no reader can take for the form of another value."""
+    text = _members(fields, text_of)
+    taken = bool(fields) and fields[0][0] in _FORMS
+    return f'{{"$literal":{text}}}' if taken else text
 
 
 def _plain(value: Value) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from decimal import Decimal
 
-from .jsontext import quote, valid_text, value_json
+from .jsontext import object_text, text_json, valid_text, value_json
 from .numeric import NUMBERS, exact_text, numeric_cell
-from .walk import Fields, Value, kind_of
+from .walk import Value, kind_of
 
 
 class KeyKind(ValueError):
@@ -31,7 +31,8 @@ def _fits(value: Value, encoding: str) -> bool:
         case "objectId":
             return value.kind == "objectId"
         case "string":
-            return value.kind == "string" and valid_text(value.data) is not None
+            text = value.kind in ("string", "symbol")
+            return text and valid_text(value.data) is not None
         case "uuid":
             return kind_of(value) == "uuid"
         case "bigint":
@@ -64,20 +65,22 @@ def key_text(value: Value, encoding: str) -> str:
 
 
 def canonical(value: Value) -> str:
-    """Extended JSON with every number by its exact value, keys in document order."""
+    """Extended JSON with keys in document order, in which equal ids have equal text:
+    every number by its exact value, a symbol as the string of its text."""
     if value.kind in NUMBERS:
         text = exact_text(value)
         return text if text[-1].isdigit() else f'{{"$numberDouble":"{text}"}}'
     if value.kind == "object":
-        return _object(value.data)
+        return object_text(value.data, canonical)
     if value.kind == "array":
         return f"[{','.join(canonical(item) for _, item in value.data)}]"
+    if value.kind == "symbol":
+        return text_json(value.data)
+    if value.kind == "javascriptWithScope":
+        code, scope = value.data
+        inner = object_text(scope, canonical)
+        return f'{{"$code":{text_json(code)},"$scope":{inner}}}'
     return value_json(value, "canonical")
-
-
-def _object(fields: Fields) -> str:
-    parts = (f"{quote(name)}:{canonical(value)}" for name, value in fields)
-    return f"{{{','.join(parts)}}}"
 
 
 def key_cell(value: Value, encoding: str) -> bytes:

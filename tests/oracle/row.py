@@ -36,8 +36,11 @@ class Plan(NamedTuple):
 
 
 class Encoded(NamedTuple):
+    """duplicates: fields of a flattened level that a later one of their name hides."""
+
     row: bytes
     drift: dict[DriftKey, int]
+    duplicates: int
 
 
 class Rejected(NamedTuple):
@@ -50,6 +53,7 @@ class _Leaves(NamedTuple):
 
     planned: dict[int, Value]
     loose: list[tuple[Path, Value]]
+    hidden: list[Path]
 
 
 def encode(document: bytes, plan: Plan, source_ts: int = 0) -> Encoded | Rejected:
@@ -95,7 +99,7 @@ def encode(document: bytes, plan: Plan, source_ts: int = 0) -> Encoded | Rejecte
     if plan.source_ts:
         cells.append(_source_ts(source_ts))
     cells.append(_extra_cell(extra))
-    return Encoded(_row(cells), dict(drift))
+    return Encoded(_row(cells), dict(drift), len(leaves.hidden))
 
 
 def _cell(value: Value, column: Column, plan: Plan) -> Cell | None:
@@ -111,7 +115,7 @@ def _cell(value: Value, column: Column, plan: Plan) -> Cell | None:
 
 def _flatten(fields: Fields, plan: Plan) -> _Leaves:
     columns = {column.path: index for index, column in enumerate(plan.columns)}
-    leaves = _Leaves({}, [])
+    leaves = _Leaves({}, [], [])
     if () in columns:
         leaves.planned[columns[()]] = Value("object", fields)
 
@@ -120,8 +124,12 @@ def _flatten(fields: Fields, plan: Plan) -> _Leaves:
         return index is not None and plan.columns[index].type in JSON_TYPES
 
     def enter(fields: Fields, base: Path) -> None:
-        for name, value in fields:
+        last = {name: at for at, (name, _) in enumerate(fields)}
+        for at, (name, value) in enumerate(fields):
             path = (*base, name)
+            if at != last[name]:
+                leaves.hidden.append(path)
+                continue
             if path == ("_id",):
                 continue
             deeper = value.kind == "object" and len(path) < plan.max_depth

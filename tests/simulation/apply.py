@@ -32,7 +32,7 @@ class SimulatedApplier:
 
     def commit(self, batch: Batch) -> Mapping[str, Sequence[Reject]]:
         there = self._destination
-        there.gate.before("applier.commit")
+        there.transaction("applier.commit")
         there.check_owner()
         if self._doubt is not None:
             former, outcome = self._doubt
@@ -49,6 +49,7 @@ class SimulatedApplier:
                 self.cut = False
                 raise there.unreachable("applier.commit")
             there.check_owner()
+            there.check_seqs(batch.lanes)
             return self._commit(batch)
         finally:
             there.release(self)
@@ -108,6 +109,7 @@ class SimulatedApplier:
             store.counted += changes.events
         lane_of = there.lane_of(len(store.markers))
         store.move(batch.lanes, batch.position, lane_of, there.selects)
+        there.moved(batch.lanes)
         store.commits += 1
         there.gate.scheduler.note(
             f"COMMIT lanes {batch.lanes} to "

@@ -42,9 +42,9 @@ class SimulatedCopier:
 
     def claim(self, table: Table) -> Chunk | None:
         there = self._destination
-        there.gate.before("claim")
+        there.transaction("claim")
         there.check_owner()
-        stored = there.store.tables[table.name]
+        stored = there.stored(table)
         if not self._unanswered or stored is not self._stored:
             self._hand_back()
         if self._claimed is None:
@@ -112,6 +112,7 @@ class SimulatedCopier:
         if chunk is None or self._table is None:
             raise Broken("a chunk is committed that was not begun")
         self._check_cut()
+        there.check_history()
         self._check_owner()
         self._check_claim(chunk)
         lost = there.lost("the chunk's COMMIT")
@@ -138,7 +139,7 @@ class SimulatedCopier:
         assert stored is not None
         rest: StoredChunk | None = None
         if split_at is not None:
-            number = next(there.store.chunk_ids)
+            number = next(there.store.numbers())
             rest = StoredChunk(
                 number,
                 ChunkRange(split_at, chunk.range.upper),
@@ -226,7 +227,10 @@ class SimulatedCopier:
         chunk, claim = self._claimed, self._claim
         self._claimed = self._claim = None
         self._unanswered = False
-        if chunk is not None and chunk.claim == claim and chunk.state == "copying":
+        there = self._destination
+        if chunk is None or there.history != there.store.history:
+            return
+        if chunk.claim == claim and chunk.state == "copying":
             self._give_back(chunk)
 
     def _give_back(self, chunk: StoredChunk) -> None:

@@ -71,6 +71,8 @@ class SimulatedDestination:
         self._settings = settings
         self._cuts = cuts
         self.epoch = 0
+        self.history = 0
+        self._seqs: list[int] = []
         self._locks = locks
         self._refuses = refuses
         self._in_structure = False
@@ -92,7 +94,8 @@ class SimulatedDestination:
         store.epoch += 1
         store.owner = self.name
         store.alive_at = now
-        self.epoch = store.epoch
+        self.epoch, self.history = store.epoch, store.history
+        self._seqs = [marker.seq for marker in store.markers]
         store.counted = 0
         store.process = self
         store.workers.clear()
@@ -104,7 +107,7 @@ class SimulatedDestination:
         return [marker.position for marker in store.markers]
 
     def begin(self, position: Position, lanes: int) -> None:
-        self.gate.before("begin")
+        self.transaction("begin")
         self.check_owner()
         store = self.store
         if store.markers:
@@ -113,10 +116,11 @@ class SimulatedDestination:
         seq = max((marker.seq for marker in store.markers), default=0) + 1
         store.counted = 0
         store.markers = [Marker(seq, position) for _ in range(lanes)]
+        self._seqs = [seq] * lanes
         self.gate.after("begin")
 
     def beat(self) -> None:
-        self.gate.before("beat")
+        self.transaction("beat")
         self.check_owner()
         self.store.alive_at = self.gate.scheduler.now
         self.gate.after("beat")
@@ -126,7 +130,8 @@ class SimulatedDestination:
 
     def close(self) -> None:
         self.gate.touch("destination.close")
-        if self.epoch == self.store.epoch and self.store.process is self:
+        owns = (self.epoch, self.history) == (self.store.epoch, self.store.history)
+        if owns and self.store.process is self:
             self.store.owner = None
 
     def lane_of(self, lanes: int) -> LaneOf | None:
@@ -135,6 +140,15 @@ class SimulatedDestination:
             return None
         choose = lane_chooser(self._settings, lanes)
         return lambda entry: choose(parsed(entry))
+
+    def transaction(self, call: str) -> None:
+        """One begins; what it finds is of the history that this process knows."""
+        self.gate.before(call)
+        self.check_history()
+
+    def check_history(self) -> None:
+        if self.history != self.store.history:
+            raise Fenced("a standby was promoted")
 
     def selects(self, collection: str) -> bool:
         """Do its settings follow a collection?"""
@@ -145,13 +159,25 @@ class SimulatedDestination:
         return self._settings.table(table.collection).options.deletion_strategy
 
     def check_owner(self) -> None:
+        self.check_history()
         if self.epoch != self.store.epoch:
             raise Fenced("another process owns the schema")
+
+    def check_seqs(self, lanes: Sequence[int]) -> None:
+        """The markers are where this process has left them."""
+        markers = self.store.markers
+        for lane in lanes:
+            if lane >= len(markers) or markers[lane].seq != self._seqs[lane]:
+                raise Fenced("a marker was moved by another process")
+
+    def moved(self, lanes: Sequence[int]) -> None:
+        for lane in lanes:
+            self._seqs[lane] += 1
 
     # --- structure --------------------------------------------------------------
 
     def tables(self) -> list[TableState]:
-        self.gate.before("tables")
+        self.transaction("tables")
         return [
             TableState(
                 stored.table,
@@ -178,10 +204,9 @@ class SimulatedDestination:
         self._alone("ensure", ensured)
 
     def evolve(self, table: Table, changes: Sequence[SchemaChange]) -> Table:
-        stored = self.store.tables[table.name]
-
         def evolved() -> Table:
             self.check_owner()
+            stored = self.stored(table)
             after = apply(table, list(changes))
             if same_structure(stored.table, after):
                 return after
@@ -201,26 +226,25 @@ class SimulatedDestination:
         return self._alone("evolve", evolved)
 
     def waiting_keys(self, table: Table) -> set[str]:
-        self.gate.before("waiting_keys")
-        letters = self.store.tables[table.name].letters.values()
+        self.transaction("waiting_keys")
+        letters = self.stored(table).letters.values()
         return {key_encoding(each.key) for each in letters if each.code == "key_kind"}
 
     def plan(self, table: Table, ranges: Sequence[ChunkRange]) -> list[Chunk]:
-        stored = self.store.tables[table.name]
-
         def planned() -> list[Chunk]:
             self.check_owner()
+            stored = self.stored(table)
             if not stored.planned:
-                stored.plan(ranges, self.store.chunk_ids)
+                stored.plan(ranges, self.store.numbers())
             return list(_chunks(stored))
 
         return self._alone("plan", planned)
 
     def leave(self, tables: Sequence[Table]) -> None:
-        self.gate.before("leave")
+        self.transaction("leave")
         self.check_owner()
         for table in tables:
-            self.store.tables[table.name].left = True
+            self.stored(table).left = True
         self.gate.after("leave")
 
     # --- resyncs ----------------------------------------------------------------
@@ -238,11 +262,11 @@ class SimulatedDestination:
         return table.key != "canonical" and (table.key, text) != ("numeric", "NaN")
 
     def asked(self) -> list[str]:
-        self.gate.before("asked")
+        self.transaction("asked")
         return [name for name, stored in self.store.tables.items() if stored.asked]
 
     def restart(self, position: Position, lanes: int) -> None:
-        self.gate.before("restart")
+        self.transaction("restart")
         self.check_owner()
         store = self.store
         for stored in store.tables.values():
@@ -255,16 +279,16 @@ class SimulatedDestination:
             raise Broken("I4: a restart goes back")
         store.counted = 0
         store.markers = [Marker(seq, position) for _ in range(lanes)]
+        self._seqs = [seq] * lanes
         self.gate.after("restart")
 
     def replan(
         self, table: Table, ranges: Sequence[ChunkRange], origin: Origin
     ) -> list[Chunk]:
-        stored = self.store.tables[table.name]
-
         def replanned() -> list[Chunk]:
             self.check_owner()
-            stored.plan(ranges, self.store.chunk_ids, resync=True)
+            stored = self.stored(table)
+            stored.plan(ranges, self.store.numbers(), resync=True)
             stored.unseen = set(stored.letters)
             stored.left = stored.asked = stored.gone = False
             stored.origin = origin
@@ -273,10 +297,9 @@ class SimulatedDestination:
         return self._alone("replan", replanned)
 
     def retire(self, table: Table, policy: str, origin: Origin) -> None:
-        stored = self.store.tables.get(table.name)
-
         def retired() -> None:
             self.check_owner()
+            stored = self.store.tables.get(table.name)
             if stored is None:
                 return
             if policy != "keep":
@@ -287,7 +310,7 @@ class SimulatedDestination:
                 finally:
                     stored.altering = None
                     self.gate.scheduler.wake(stored)
-            stored.plan((), self.store.chunk_ids)
+            stored.plan((), self.store.numbers())
             stored.left = stored.asked = False
             stored.gone = policy == "keep"
             stored.origin = origin
@@ -299,7 +322,7 @@ class SimulatedDestination:
     def know(self, table: Table, origin: Origin) -> None:
         def known() -> None:
             self.check_owner()
-            self.store.tables[table.name].origin = origin
+            self.stored(table).origin = origin
 
         self._alone("know", known)
 
@@ -313,7 +336,7 @@ class SimulatedDestination:
             raise Broken(f"{call} beside another call that changes structure")
         self._in_structure = True
         try:
-            self.gate.before(call)
+            self.transaction(call)
             result = effect()
             self.gate.after(call)
             return result
@@ -344,7 +367,7 @@ class SimulatedDestination:
         store, now = self.store, self.gate.scheduler.now
         if store.owner is None or now - store.alive_at >= LEASE:
             raise Unowned("nobody owns the schema")
-        self.epoch = store.epoch
+        self.epoch, self.history = store.epoch, store.history
         member = SimulatedMember(self, connections)
         self.gate.after("join")
         return member
@@ -365,13 +388,19 @@ class SimulatedDestination:
 
     def hold(self, holder: Holder, table: Table) -> StoredTable:
         """Keep the table's structure as it is until ``release``."""
-        stored = self.store.tables[table.name]
+        self.check_history()
+        stored = self.stored(table)
         while stored.altering is not None:
             self.gate.scheduler.block(stored, None, "waits for a structure change")
         if stored.table.key != table.key:
             raise StructureChanged(f"the key of {table.name} is another now")
         stored.holders.add(holder)
         return stored
+
+    def stored(self, table: Table) -> StoredTable:
+        if table.name not in self.store.tables:
+            raise DestinationError(f"there is no table {table.name}")
+        return self.store.tables[table.name]
 
     def release(self, holder: Holder) -> None:
         for stored in self.store.tables.values():

@@ -57,6 +57,21 @@ FROZEN: dict[str, Any] = {
     "faults": (Fault(0.2, "freeze", 0, 8.0), Fault(10.0, "freeze", 1, 8.0)),
 }
 
+#: A standby is promoted that lacks what was committed in the end of a copy.
+PROMOTED: dict[str, Any] = {
+    "initial": 30,
+    "pause": 0.5,
+    "slow": 0.1,
+    "faults": (Fault(1.5, "promote", seconds=1.0),),
+}
+
+#: The destination is away when a copy ends, and the stream has nothing to commit.
+AWAY_AT_THE_END: dict[str, Any] = {
+    **{"initial": 20, "operations": 1, "pause": 8.0, "slow": 0.0, "once": False},
+    **{"source_noise": 0.0, "destination_noise": 0.0, "unknown": 0.0, "locks": 0.0},
+    "faults": (Fault(0.4, "destination", seconds=0.5),),
+}
+
 
 def mutation(
     *, among: dict[str, Mutation] = MUTATIONS, **focus: Any
@@ -94,6 +109,18 @@ def no_check_of_a_chunks_claim(patch: Patch) -> None:
 def no_check_of_a_chunks_owner_and_claim(patch: Patch) -> None:
     no_check_of_a_chunks_owner(patch)
     no_check_of_a_chunks_claim(patch)
+
+
+@mutation(**PROMOTED)
+def no_check_of_the_history(patch: Patch) -> None:
+    """Epoch and ``seq`` are what is left of the fence."""
+    patch.setattr(SimulatedDestination, "check_history", lambda _: None)
+
+
+@mutation(**AWAY_AT_THE_END)
+def a_copy_ends_without_a_look_at_both_ends(patch: Patch) -> None:
+    """What it failed at last stays the last that is known of an end."""
+    patch.setattr(CopyWorker, "confirm", lambda _: None)
 
 
 @mutation(operations=120, pause=0.1, initial=30, lag=0.0, faults=())

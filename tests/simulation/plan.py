@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 Faults = tuple["Fault", ...]
 
@@ -14,8 +15,10 @@ class Fault(Struct, frozen=True):
 
     at: virtual seconds; behind them it waits for some more ``switches``.
     kind: "kill", "stop" (as by SIGTERM), "freeze", "source" or "destination" (away),
-    "resync" (somebody asks for one) or "rollover" (the source forgets its history).
-    process: which; seconds: for how long, or until the process is started again.
+    "resync" (somebody asks for one), "rollover" (the source forgets its history) or
+    "promote" (a standby takes the destination's place).
+    process: which; seconds: for how long, until the process is started again, or what
+    the standby lacks.
     helper: it is one of those that help.
     """
 
@@ -137,7 +140,7 @@ def plan_of(seed: int, *, helped: bool = True) -> Plan:
         for _ in range(helping.choice((0, 1, 2, 3)) if helpers else 0)
     ]
     leaves = resyncs.choice(("", "", "", "users", "orders"))
-    return Plan(
+    plan = Plan(
         seed=seed,
         operations=operations,
         faults=tuple(sorted(faults, key=lambda each: each.at)),
@@ -173,6 +176,11 @@ def plan_of(seed: int, *, helped: bool = True) -> Plan:
         on_drop=resyncs.choice(("keep", "keep", "truncate", "drop")),
         anew=resyncs.choice((0.0, 0.0, 0.0, 0.3)),
     )
+    if rng.random() < 0.2:
+        seconds = rng.choice((0.02, 0.2, 1.0, 5.0))
+        fault = Fault(round(rng.uniform(0.0, lasts), 3), "promote", seconds=seconds)
+        plan = replace(plan, faults=(*plan.faults, fault))
+    return plan
 
 
 def _launch(rng: random.Random, deletion: str, leaves: str = "") -> Launch:

@@ -10,6 +10,7 @@ from cartridge_warp.engine import pipeline, worker
 from cartridge_warp.engine.line import Line
 from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
+from cartridge_warp.engine.views import SchemaView
 from cartridge_warp.errors import (
     DestinationUnavailable,
     Fenced,
@@ -114,6 +115,10 @@ class Life:
         self._helps = process.helps
         self._anew = gates[1].chance(plan.anew)
         self.task: Task = scheduler.start(self.owner, self._run, "main")
+
+    def view(self) -> SchemaView:
+        """What it says of itself."""
+        return self.line.progress.now()
 
     def _run(self) -> None:
         try:

@@ -8,6 +8,9 @@ from functools import partial
 
 from msgspec import Struct
 
+from cartridge_warp.engine.views import Phase
+from cartridge_warp.health import not_ready
+
 from .gate import Weather
 from .invariants import differences
 from .plan import Fault, Plan
@@ -139,6 +142,11 @@ class Run:
         elif fault.kind in ("source", "destination"):
             scheduler.note(f"{fault.kind} away")
             self.weather.away[fault.kind] = scheduler.now + fault.seconds
+        elif fault.kind == "promote":
+            image = self.store.image()
+            scheduler.sleep(fault.seconds, "a standby falls behind")
+            self.store.promote(image)
+            scheduler.note("the standby is promoted")
         else:
             getattr(process, fault.kind)(fault.seconds)
         self._faults -= 1
@@ -167,13 +175,26 @@ class Run:
 
     def _converged(self) -> bool:
         left = {each.life.leaves for each in self.processes if each.life is not None}
-        return not differences(
-            self.world,
-            self.store,
-            strict=False,
-            without=left,
-            on_drop=self.plan.on_drop,
+        return not (
+            differences(
+                self.world,
+                self.store,
+                strict=False,
+                without=left,
+                on_drop=self.plan.on_drop,
+            )
+            or self._problems()
         )
+
+    def _problems(self) -> list[str]:
+        """Why processes that run say that they are not ready; standing by is well."""
+        views = [each.life.view() for each in self.processes if each.life is not None]
+        return [
+            f"{view.name}: {problem}"
+            for view in views
+            if view.phase is not Phase.STANDBY
+            and (problem := not_ready(view, self.scheduler.now))
+        ]
 
     def _finish(self) -> None:
         """A last run with ``once``, after which nothing may be left to do."""
@@ -197,6 +218,7 @@ class Run:
                 wrong = differences(
                     self.world, self.store, strict=False, on_drop=self.plan.on_drop
                 )
+                wrong += self._problems()
                 raise Stuck(
                     f"not {what} after {seconds} s:\n"
                     + "\n".join(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ class StoredWorker(Struct, eq=False):
     alive_at: float
     admitted: bool = False
 
+    def __deepcopy__(self, _: object) -> StoredWorker:
+        """Its process is not the store's."""
+        return copy.copy(self)
+
 
 class SimulatedSharing:
     """The owner's side. It may be that it cannot end a dead worker's transactions."""
@@ -43,6 +48,7 @@ class SimulatedSharing:
 
     def asking(self) -> Sequence[str]:
         self._there.gate.before("asking")
+        self._there.check_history()
         found = [each for each in self._workers() if not each.admitted]
         return sorted({each.destination.name for each in found})
 
@@ -57,6 +63,7 @@ class SimulatedSharing:
     def release(self) -> Sequence[str]:
         there = self._there
         there.gate.before("release")
+        there.check_history()
         now = there.gate.scheduler.now
         silent = [each for each in self._workers() if now - each.alive_at >= SILENT]
         if silent:
@@ -71,6 +78,7 @@ class SimulatedSharing:
     def standing(self, table: Table, chunks: Sequence[int]) -> Sequence[Chunk]:
         there = self._there
         there.gate.before("standing")
+        there.check_history()
         stored = there.store.tables.get(table.name)
         known = {} if stored is None else stored.chunks
         groups = {known[each].ordinal for each in chunks if each in known}
@@ -111,6 +119,7 @@ class SimulatedMember:
     def beat(self) -> None:
         there = self._there
         there.gate.before("beat of a worker")
+        there.check_history()
         for number in self._numbers:
             found = there.store.workers.get(number)
             if found is None:
@@ -131,6 +140,7 @@ class SimulatedMember:
     def left(self) -> int:
         there = self._there
         there.gate.before("left")
+        there.check_history()
         return sum(
             chunk.state != "done" and not chunk.resync
             for stored in there.store.tables.values()
@@ -143,7 +153,8 @@ class SimulatedMember:
         there.gate.touch("member.close")
         for each in self._copiers:
             each.close()
-        remove(there, self._numbers)
+        if there.history == there.store.history:
+            remove(there, self._numbers)
 
 
 class SharedCopier(SimulatedCopier):

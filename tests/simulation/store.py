@@ -6,11 +6,12 @@ raises ``Broken``, which ends the run as failed.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import bson
 from msgspec import Struct
@@ -96,6 +97,24 @@ class StoredTable:
         self.holders: set[Holder] = set()
         self.altering: object = None
 
+    def image(self) -> dict[str, Any]:
+        """What is committed, as it is now."""
+        return {
+            name: copy.deepcopy(value)
+            for name, value in vars(self).items()
+            if name not in ("holders", "altering")
+        }
+
+    def restore(self, image: dict[str, Any]) -> None:
+        """What was committed then. A chunk that is known stays the same object."""
+        known = self.chunks
+        vars(self).update(copy.deepcopy(image))
+        for number, then in self.chunks.items():
+            if (chunk := known.get(number)) is not None:
+                for name in chunk.__struct_fields__:
+                    setattr(chunk, name, getattr(then, name))
+                self.chunks[number] = chunk
+
     def evolve(self, after: Table) -> None:
         """The next version; every key is rewritten where its encoding changes."""
         before, self.table = self.table, after
@@ -160,19 +179,32 @@ class Marker(Struct):
     position: Position
 
 
+#: What of a store a standby has besides the tables.
+_REPLICATED = (
+    *("markers", "epoch", "owner", "alive_at"),
+    *("claims", "chunk_ids", "counted", "_counted_for", "workers"),
+)
+
+Image = tuple[dict[str, dict[str, Any]], dict[str, Any]]
+
+
 class Store:
-    """One schema's committed state. owner: who may commit; its last sign of life."""
+    """One schema's committed state. owner: who may commit; its last sign of life.
+
+    history: counts promotions, as PostgreSQL's timeline does.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.tables: dict[str, StoredTable] = {}
         self.markers: list[Marker] = []
+        self.history = 1
         self.epoch = 0
         self.owner: str | None = None
         self.process: object = None
         self.alive_at = 0.0
         self.claims = 0
-        self.chunk_ids = itertools.count(1)
+        self.chunk_ids = 0
         self.workers: dict[int, StoredWorker] = {}
         self.worker_ids = itertools.count(1)
         self.commits = 0
@@ -200,6 +232,12 @@ class Store:
                 return stored
         return None
 
+    def numbers(self) -> Iterator[int]:
+        """The ids of chunks to come."""
+        while True:
+            self.chunk_ids += 1
+            yield self.chunk_ids
+
     def disconnect(self, process: object) -> None:
         """The connections of a process are gone, and their transactions."""
         for stored in self.tables.values():
@@ -210,6 +248,29 @@ class Store:
             if stored.altering is process:
                 stored.altering = None
             self.world.scheduler.wake(stored)
+
+    def image(self) -> Image:
+        """What a standby has that follows no further."""
+        tables = {name: stored.image() for name, stored in self.tables.items()}
+        return tables, {
+            name: copy.deepcopy(getattr(self, name)) for name in _REPLICATED
+        }
+
+    def promote(self, image: Image) -> None:
+        """That standby takes the server's place: the rest was never committed."""
+        tables, rest = image
+        self.history += 1
+        for name, stored in list(self.tables.items()):
+            for process in {holder.process for holder in stored.holders}:
+                self.disconnect(process)
+            stored.altering = None
+            self.world.scheduler.wake(stored)
+            if name not in tables:
+                del self.tables[name]
+        for name, then in tables.items():
+            self.tables.setdefault(name, StoredTable(then["table"])).restore(then)
+        for name, value in copy.deepcopy(rest).items():
+            setattr(self, name, value)
 
     # --- rows -------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from pymongo.database import Database
 
 from tests.comparer import Difference, compare
 
-FIRST, SECOND = ObjectId(b"\0" * 11 + b"\1"), ObjectId(b"\0" * 11 + b"\2")
+FIRST, SECOND, THIRD = (ObjectId(b"\0" * 11 + bytes([n])) for n in (1, 2, 3))
 
 THINGS = [
     {
@@ -49,6 +49,7 @@ THINGS = [
         "new.field": [ObjectId(b"\0" * 12)],
         "nothing": None,
     },
+    {"_id": THIRD, "count": 6, "price": 0.1},
 ]
 THINGS_SQL = """
     CREATE TABLE things (
@@ -68,7 +69,9 @@ THINGS_SQL = """
        "price": {"$numberDouble": "-0.0"}, "address": {},
        "at": {"$timestamp": {"t": 1600000000, "i": 3}},
        "blob": {"$binary": {"base64": "AQ==", "subType": "80"}},
-       "new\\\\.field": [{"$oid": "000000000000000000000000"}]}')
+       "new\\\\.field": [{"$oid": "000000000000000000000000"}]}'),
+    ('000000000000000000000003', NULL, 6, NULL, NULL, 0.1, NULL, NULL, NULL, NULL, NULL,
+     NULL, NULL, now(), '{"price": {"$numberDouble": "0.1"}}')
 """
 THINGS_MAP = {
     "key": "objectId",
@@ -224,6 +227,11 @@ PLANTED = {
         " '{price,$numberDouble}', '\"0.0\"') WHERE price = 0",
         "value",
         "_cwarp_extra.price",
+    ),
+    "the exact double beside its digits": (
+        "UPDATE things SET _cwarp_extra = NULL WHERE price = 0.1",
+        "value",
+        "price",
     ),
     "reordered array": (
         "UPDATE things SET tags = jsonb_set(jsonb_set(tags, '{0}', '2.5'), '{1}', '1')"

@@ -170,10 +170,12 @@ def test_green_but_stuck_is_not_ready() -> None:
     for _ in range(7):
         clock.now += 10
         progress.schema("shop").heard(int(clock.now) << 32, queued=5)
+        # A copy beside it, whose commits move no position.
+        progress.schema("shop").committed("orders", Counts(read=1, copied=1))
     assert ask(progress, "/health")[0] == 200
     status, problems = ask(progress, "/ready")
     assert status == 503
-    assert "nothing committed for 70 s" in problems["shop"]
+    assert "the position stands still for 70 s" in problems["shop"]
     progress.schema("shop").moved(int(clock.now) << 32)
     assert ask(progress, "/ready")[0] == 200
 

@@ -133,7 +133,9 @@ def cell_tells(value: Any, column: Column) -> bool:
     if column.type in JSON_TYPES:
         return True
     if what in _NUMBERS and column.type != "text":
-        return column.type != "numeric" or not _negative_zero(value)
+        if column.type != "numeric":
+            return True
+        return not _negative_zero(value) and not _approximated(value)
     if column.type == "bytea":
         subtype = 4 if what == "uuid" else getattr(value, "subtype", 0)
         return bool(subtype == column.subtype)
@@ -195,6 +197,13 @@ def _number_is(value: Any, what: str, found: Any, plain: bool) -> bool:
     if not plain or isinstance(found, bool) or not isinstance(found, int | Decimal):
         return False
     return _same_number(value, Decimal(found)) and not _negative_zero(value)
+
+
+def _approximated(value: Any) -> bool:
+    """Whether ``numeric`` shows a double by digits that are not its exact value."""
+    if kind(value) != "double" or not math.isfinite(value):
+        return False
+    return Decimal(repr(value)) != Decimal(value)
 
 
 def _same_double(one: float, other: float) -> bool:

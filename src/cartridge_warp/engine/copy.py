@@ -336,6 +336,7 @@ class Copy:
                     self._table(worker, shape)
                 # It is counted out, so that whoever opens a table starts another.
                 counted = False
+                worker.confirm()
         except Stopped:
             pass
         except Exception as error:

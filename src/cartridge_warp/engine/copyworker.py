@@ -25,6 +25,7 @@ class CopyWorker:
         self._copy = copy
         self._line = line
         self._copier = copier
+        self._troubled = False
 
     def table(self, shape: Shape) -> None:
         """Copy chunks of this table until none can be claimed, or the stop comes."""
@@ -40,11 +41,23 @@ class CopyWorker:
             except WarpError as error:
                 if not self._mends(error, shape):
                     raise
+                self._troubled = True
                 self._line.trouble(error)
                 self._line.stop.wait(backoff.delay())
             else:
                 backoff.reset()
+                self._troubled = False
                 self._line.progress.connected(True)
+
+    def confirm(self) -> None:
+        """Tell that both ends are there again, where no further chunk has told it.
+
+        Raises Stopped.
+        """
+        if self._troubled:
+            self._line.retry(self._line.source.newest_time)
+            self._line.retry(self._line.destination.beat)
+            self._line.progress.connected(True)
 
     def _mends(self, error: WarpError, shape: Shape) -> bool:
         """Will the chunk succeed later? Yes too when its collection is gone.

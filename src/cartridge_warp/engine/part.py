@@ -21,7 +21,7 @@ from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 
-#: Rejects whose bytes are BSON and whose id fits the key.
+#: Rejects whose bytes are BSON and that have an id.
 _SOUND = frozenset({"misfit", "too_large"})
 
 

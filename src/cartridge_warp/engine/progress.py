@@ -229,6 +229,7 @@ class SchemaProgress:
             self._view = replace(
                 view,
                 position_time=max(position_time, view.position_time or 0),
+                moved=now,
                 last_commit=now,
                 turned=now,
             )

@@ -120,8 +120,9 @@ class Shape:
             if reject.code == "misfit":
                 column = self.table.columns[reject.column].name
                 raise MisfitError(
-                    f"{self.table.schema}.{self.table.name}: a value does not fit the "
-                    f"column {column}",
+                    f"{self.table.schema}.{self.table.name}: a value of the document "
+                    f"with _id {_shortened(reject.key)} does not fit the column "
+                    f"{column}",
                     hint="nothing was kept; mend the document, or set on_misfit to "
                     "rescue or dead_letter",
                 )
@@ -187,6 +188,13 @@ class Shape:
                 "trigger), start again, and make it anew when the key is rewritten",
             },
         )
+
+
+def _shortened(key: str | None) -> str:
+    """An ``_id`` in a message; ids can be documents of any size."""
+    if key is None:
+        return "unreadable"
+    return key if len(key) <= 200 else f"{key[:200]}..."
 
 
 def _unheld(batch: EncodedBatch) -> frozenset[str]:

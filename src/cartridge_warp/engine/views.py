@@ -118,11 +118,11 @@ class SchemaView(Struct, frozen=True):
     cluster time of the committed position.  lag_seconds: between the two, by the
     source's clock; 0 when nothing is left to do, None until known.  source_connected,
     destination_connected: False while that end is being reached for.  turned: when a
-    loop of this schema last turned.  queued: replies read and not yet taken.
-    oldest_time: the oldest cluster time the source still has the changes of, None
-    when it does not tell.  batches: commits of the stream, by the bounds of
-    ``BATCH_SECONDS``.  batch_seconds: the time they took together.
-    filtered: change events of collections that are not synced.
+    loop of this schema last turned.  moved: when the position was last committed.
+    queued: replies read and not yet taken.  oldest_time: the oldest cluster time the
+    source still has the changes of, None when it does not tell.  batches: commits of
+    the stream, by the bounds of ``BATCH_SECONDS``.  batch_seconds: the time they took
+    together.  filtered: change events of collections that are not synced.
     """
 
     name: str
@@ -136,6 +136,7 @@ class SchemaView(Struct, frozen=True):
     source_connected: bool = False
     destination_connected: bool = False
     turned: float = 0.0
+    moved: float | None = None
     last_commit: float | None = None
     last_error: str = ""
     errors: tuple[tuple[str, int], ...] = ()

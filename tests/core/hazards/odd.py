@@ -6,6 +6,7 @@ import struct
 
 from tests.core.build import (
     Raw,
+    array,
     binary,
     boolean,
     date,
@@ -15,6 +16,7 @@ from tests.core.build import (
     double,
     int32,
     int64,
+    null,
     obj,
     string,
     timestamp,
@@ -31,6 +33,7 @@ from .hazard import (
     NAMES,
     NUMBERS,
     Hazard,
+    Refused,
     Row,
     extra,
     with_id,
@@ -99,6 +102,68 @@ ODD: list[Hazard] = [
         "integer",
         Row("2"),
     ),
+    *(
+        Hazard(NAMES, f"one name twice, {case}", with_id(*fields), "integer", outcome)
+        for case, fields, outcome in (
+            (
+                "a scalar and then a document",
+                (("v", int32(1)), ("v", obj(("b", int32(5))))),
+                Row(None, '{"v.b":{"$numberInt":"5"}}'),
+            ),
+            (
+                "a document and then a scalar",
+                (("v", obj(("b", int32(5)))), ("v", int32(1))),
+                Row("1"),
+            ),
+            (
+                "two documents: the last one whole, nothing of the first",
+                (
+                    ("v", obj(("b", int32(5)), ("c", int32(6)))),
+                    ("v", obj(("c", int32(7)))),
+                ),
+                Row(None, '{"v.c":{"$numberInt":"7"}}'),
+            ),
+            (
+                "a document and then null",
+                (("v", obj(("b", int32(5)))), ("v", null())),
+                Row(None),
+            ),
+            (
+                "without a column",
+                (("x", int32(1)), ("x", obj(("b", int32(5)))), ("v", int32(2))),
+                Row("2", '{"x.b":{"$numberInt":"5"}}'),
+            ),
+        )
+    ),
+    Hazard(
+        NAMES,
+        "two `_id`s, which MongoDB refuses to store: the last is the key",
+        document(("_id", int32(2)), ("v", int32(5)), ("_id", int32(1))),
+        "integer",
+        Row("5"),
+    ),
+    *(
+        Hazard(
+            NAMES,
+            f"{case}, inside `_cwarp_extra`",
+            with_id(("x", array(value))),
+            "integer",
+            Row(None, f'{{"x":[{shown}]}}'),
+        )
+        for case, value, shown in (
+            (
+                "`$numberInt`, as the form of a number has it",
+                obj(("$numberInt", string("5"))),
+                '{"$literal":{"$numberInt":"5"}}',
+            ),
+            ("`$literal`", obj(("$literal", null())), '{"$literal":{"$literal":null}}'),
+            (
+                "`$ref`, as no form has it",
+                obj(("$ref", string("c"))),
+                '{"$ref":"c"}',
+            ),
+        )
+    ),
     Hazard(
         NAMES,
         "one name twice inside jsonb: both written, PostgreSQL keeps the last",
@@ -139,6 +204,13 @@ ODD: list[Hazard] = [
     ),
     Hazard(
         NAMES,
+        "of an array's element, not UTF-8",
+        Raw(4, document((b"\xff", int32(1)))),
+        "jsonb",
+        Refused("corrupt", 20),
+    ),
+    Hazard(
+        NAMES,
         "an array of 1,000,000",
         Raw(4, wrap(b"\x10\0\1\0\0\0" * 1_000_000)),
         "json",
@@ -155,6 +227,20 @@ ODD: list[Hazard] = [
         Row("0", extra('{"$numberDecimal":"-0"}')),
     ),
     Hazard(DECIMAL, "1.10", decimal("1.10"), "numeric", Row("1.10")),
+    Hazard(
+        DECIMAL,
+        "1E+3 (an equal number, but not its exponent)",
+        decimal("1E+3"),
+        "numeric",
+        Row("1000"),
+    ),
+    Hazard(
+        DECIMAL,
+        "1E+3, within jsonb (PostgreSQL makes 1000 of it)",
+        obj(("a", decimal("1E+3"))),
+        "jsonb",
+        Row('{"a":1E+3}'),
+    ),
     Hazard(DECIMAL, "1E+6111", decimal("1E+6111"), "numeric", Row(f"1{'0' * 6111}")),
     Hazard(DECIMAL, "1E-6176", decimal("1E-6176"), "numeric", Row(f"0.{'0' * 6175}1")),
     Hazard(
@@ -225,6 +311,13 @@ ODD: list[Hazard] = [
     ),
     Hazard(
         DATES,
+        "year 0 (that is 1 BC), within jsonb",
+        obj(("a", date(-62_167_219_200_000))),
+        "jsonb",
+        Row('{"a":"0000-01-01T00:00:00.000Z"}'),
+    ),
+    Hazard(
+        DATES,
         "timestamp of the last second, increment 999999",
         timestamp(2**32 - 1, 999_999),
         "timestamptz",
@@ -285,7 +378,27 @@ ODD: list[Hazard] = [
         "the smallest double in numeric",
         double(5e-324),
         "numeric",
-        Row(f"0.{'0' * 323}5"),
+        Row(f"0.{'0' * 323}5", extra('{"$numberDouble":"5e-324"}')),
+    ),
+    *(
+        Hazard(NUMBERS, case, double(number), "numeric", Row(shown, beside))
+        for case, number, shown, beside in (
+            (
+                "double 0.1 in numeric: the digits that a reader expects, which are "
+                "not its exact value",
+                0.1,
+                "0.1",
+                extra('{"$numberDouble":"0.1"}'),
+            ),
+            ("double 0.375 in numeric: its exact value", 0.375, "0.375", None),
+            (
+                "double 2^60 in numeric",
+                2.0**60,
+                "1152921504606847000",
+                extra('{"$numberDouble":"1152921504606847000.0"}'),
+            ),
+            ("double 2^53 in numeric", 2.0**53, "9007199254740992", None),
+        )
     ),
     Hazard(
         NUMBERS,
