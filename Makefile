@@ -17,8 +17,8 @@ DIRECTIVES := -X boundscheck=False,wraparound=False,cdivision=True,initializedch
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help dev build demo test test-faults test-all chaos fuzz sanitize coverage lint \
-        types bench bench-core bench-snapshot bench-stream bench-isolation docs wheel \
-        annotate clean
+        types bench bench-core bench-snapshot bench-stream bench-isolation bench-workers \
+        docs wheel annotate clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -80,7 +80,7 @@ types: $(VENV)/.dev $(VENV)/.core ## mypy on src, stubtest on the core
 bench: $(VENV)/.dev $(VENV)/.core ## measure, each figure beside its twin
 	$(PY) -m benches $(ARGS)
 
-bench-core bench-snapshot bench-stream bench-isolation: $(VENV)/.dev $(VENV)/.core ## one of them
+bench-core bench-snapshot bench-stream bench-isolation bench-workers: $(VENV)/.dev $(VENV)/.core ## one of them
 	$(PY) -m benches $(subst core,encode,$(@:bench-%=%)) $(ARGS)
 
 docs: $(VENV)/.dev $(VENV)/.core ## write the generated pages of docs/reference

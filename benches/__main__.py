@@ -10,7 +10,14 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from . import bench_encode, bench_isolation, bench_snapshot, bench_stream, meter
+from . import (
+    bench_encode,
+    bench_isolation,
+    bench_snapshot,
+    bench_stream,
+    bench_workers,
+    meter,
+)
 from .meter import Report
 
 _RESULTS = Path(__file__).with_name("results")
@@ -19,6 +26,7 @@ _BENCHES: dict[str, tuple[Callable[[int], Report], int]] = {
     "snapshot": (bench_snapshot.run, bench_snapshot.DOCUMENTS),
     "stream": (bench_stream.run, bench_stream.DOCUMENTS),
     "isolation": (bench_isolation.run, bench_isolation.DOCUMENTS),
+    "workers": (bench_workers.run, bench_workers.DOCUMENTS),
 }
 
 

@@ -100,6 +100,10 @@ class Owned(DestinationError):
     """Another process owns the schema and is alive; wait, and ask again."""
 
 
+class Unowned(DestinationError):
+    """No process owns the schema, so there is none to help; wait, and ask again."""
+
+
 class Fenced(WarpError):
     """This process may not write any more; nothing of this commit was kept.
 

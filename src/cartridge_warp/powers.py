@@ -104,6 +104,47 @@ class FindsAbsent(Protocol):
         """
 
 
+class Sharing(Protocol):
+    """How an owner shares its first copies with other processes. Any thread.
+
+    Its methods raise Fenced and DestinationError.
+    """
+
+    def asking(self) -> Sequence[str]:
+        """The processes that wait to be admitted."""
+
+    def admit(self) -> None:
+        """Whoever waits may claim chunks from now on."""
+
+    def release(self) -> Sequence[str]:
+        """Processes that have fallen silent: what they had claimed is pending again.
+
+        Those that did so since the last call. What they wake up to commit is refused.
+        """
+
+    def standing(self, table: Table, chunks: Sequence[int]) -> Sequence[Chunk]:
+        """These chunks of a table, and what was split off them, as they are now.
+
+        Read after the call was made, whatever was known before.
+        """
+
+
+@runtime_checkable
+class SharesCopies(Protocol):
+    """A destination whose first copies other processes can help with."""
+
+    def sharing(self) -> Sharing:
+        """For the owner, once it is one."""
+
+
+@runtime_checkable
+class ConfirmsTime(Protocol):
+    """A source that may have a primary that was replaced, and does not know it."""
+
+    def confirmed_time(self) -> ClusterTime:
+        """As ``Source.newest_time``, whoever the stream has told."""
+
+
 @runtime_checkable
 class KnowsUntouched(Protocol):
     """An applier that knows how many rows its last commit left as they were."""

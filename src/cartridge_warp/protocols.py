@@ -296,3 +296,48 @@ class Destination(Protocol):
 
         Safe to call twice.
         """
+
+
+class SharedCopier(Copier, Protocol):
+    """A copier of a process that helps the owner.
+
+    It has no use for ``claim``. What it hands back is left to the owner.
+    """
+
+    def take(self) -> tuple[Table, Chunk] | None:
+        """Claim a chunk of any table; None while there is none for it.
+
+        It is committed before the call ends. Raises Fenced when it may claim nothing
+        any more: the owner is another, or took this process for dead.
+        """
+
+
+class Membership(Protocol):
+    """A process that helps the owner of one epoch. Any thread."""
+
+    def beat(self) -> None:
+        """Give a sign of life, every two seconds. Raises as ``SharedCopier.take``."""
+
+    def admitted(self) -> bool:
+        """May it claim chunks? Raises as ``SharedCopier.take``."""
+
+    def copiers(self) -> Sequence[SharedCopier]:
+        """Its connections."""
+
+    def left(self) -> int:
+        """Chunks of first copies that are not done, whoever has them."""
+
+    def close(self) -> None:
+        """Give up what is claimed, and leave. Safe to call twice."""
+
+
+@runtime_checkable
+class TakesHelp(Protocol):
+    """A destination that a process can join without owning it."""
+
+    def join(self, identity: SourceIdentity, connections: int) -> Membership:
+        """Ask the present owner to be admitted, with so many connections.
+
+        Raises Unowned, ConfigError where the owner is of another version or has other
+        settings, PreconditionError where it copies another source.
+        """

@@ -17,6 +17,7 @@ from cartridge_warp.conformance.destination import (
     DestinationSuite,
     RefusedRows,
     RewrittenKeys,
+    SharedCopies,
 )
 from cartridge_warp.conformance.destination.hooks import IDENTITY, Rows
 from cartridge_warp.conformance.drain import Drain
@@ -79,7 +80,9 @@ class Bucket(Drain):
             self._now.get(table.name, {}).pop(key, None)
 
 
-class TestBucket(DestinationSuite, RefusedRows, RewrittenKeys, CountedLetters):
+class TestBucket(
+    DestinationSuite, RefusedRows, RewrittenKeys, CountedLetters, SharedCopies
+):
     @pytest.fixture
     def place(self, tmp_path: Path) -> None:
         self.directory = tmp_path
@@ -100,6 +103,12 @@ class TestBucket(DestinationSuite, RefusedRows, RewrittenKeys, CountedLetters):
         drain = Drain(settings(self.directory), SCHEMA)
         with drain.transaction() as (_, book):
             book.alive -= ledger.SILENT_SECONDS
+
+    def silence_workers(self) -> None:
+        drain = Drain(settings(self.directory), SCHEMA)
+        with drain.transaction() as (_, book):
+            for each in book.workers.values():
+                each.alive -= ledger.SILENT_SECONDS
 
     def forbid(self, table: Table, note: str) -> None:
         self.forbidden.add(note)

@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from cartridge_warp.conformance.source import (
     BatchReads,
+    ConfirmedTimes,
     HeadRoom,
     LostHistory,
     PassingCollections,
@@ -34,6 +35,7 @@ class TestMongoSource(
     Transactions,
     Structure,
     LostHistory,
+    ConfirmedTimes,
     HeadRoom,
     BatchReads,
     PassingCollections,

@@ -23,6 +23,7 @@ from cartridge_warp.conformance.destination import (
     RefusedRows,
     ResyncsInPlace,
     RewrittenKeys,
+    SharedCopies,
     SoftDeletes,
     WorksAhead,
 )
@@ -45,6 +46,7 @@ class TestPostgresDestination(
     Locks,
     Connections,
     CountedLetters,
+    SharedCopies,
 ):
     @pytest.fixture
     def place(self, postgres_uri: str) -> None:
@@ -65,6 +67,12 @@ class TestPostgresDestination(
     def silence(self) -> None:
         self.execute(
             "UPDATE cartridge_warp_metadata.schema_leases"
+            " SET heartbeat_at = now() - '6s'::interval"
+        )
+
+    def silence_workers(self) -> None:
+        self.execute(
+            "UPDATE cartridge_warp_metadata.copy_workers"
             " SET heartbeat_at = now() - '6s'::interval"
         )
 

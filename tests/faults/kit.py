@@ -74,6 +74,7 @@ class Scene:
         self.seed = seed
         self.writers = Writers(client, database, seed)
         self.syncs: list[Sync] = []
+        self.workers: list[Sync] = []
         #: Connection strings that the syncs get; ``through_*`` change them.
         self.source = _with_user(places.mongo, MONGO_USER)
         self.destination = _with_user(places.postgres, "postgres")
@@ -121,31 +122,44 @@ class Scene:
 
     def start(self, *, once: bool = False, kill: str = "", anew: bool = False) -> Sync:
         """A sync process. kill: ``point:nth``.  anew: with ``--full-resync``."""
-        env = {
-            "CARTRIDGE_WARP_SOURCE__CONNECTION_STRING": self.source,
-            "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING": self.destination,
-            **self.env,
-        }
-        if kill:
-            env |= {"CWARP_TEST": "1", "CWARP_TEST_KILL": kill}
         self._cursors = self._open_cursors()
         wishes = {"--once": once, "--full-resync": anew}
         sync = Sync(
             [f"--config={self._config}", *(each for each in wishes if wishes[each])],
-            env,
+            self._environment(kill),
             self._directory / f"sync-{len(self.syncs)}.log",
-            self.program,
+            program=self.program,
         )
         self.syncs.append(sync)
         self.checked = False
         self._watcher.start()
         return sync
 
+    def help(self, *arguments: str, kill: str = "") -> Sync:
+        """A worker process."""
+        worker = Sync(
+            [f"--config={self._config}", *arguments],
+            self._environment(kill),
+            self._directory / f"worker-{len(self.workers)}.log",
+            verb="worker",
+        )
+        self.workers.append(worker)
+        return worker
+
+    def _environment(self, kill: str) -> dict[str, str]:
+        killed = {"CWARP_TEST": "1", "CWARP_TEST_KILL": kill} if kill else {}
+        return {
+            "CARTRIDGE_WARP_SOURCE__CONNECTION_STRING": self.source,
+            "CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING": self.destination,
+            **self.env,
+            **killed,
+        }
+
     def end(self) -> None:
         """Nothing of the scene is left running."""
         self._watcher.stop()
-        for sync in self.syncs:
-            sync.end()
+        for each in (*self.syncs, *self.workers):
+            each.end()
 
     def once(self) -> None:
         """Copy, catch up, end well."""
@@ -256,7 +270,8 @@ class Scene:
 
     def story(self) -> str:
         """The seed, and the last words of every sync: for whoever sees it fail."""
-        tails = "\n".join(sync.tail() for sync in self.syncs[-4:])
+        shown = (*self.syncs[-4:], *self.workers[-4:])
+        tails = "\n".join(each.tail() for each in shown)
         return f"\nseed {self.seed}, {self.lanes} lanes\n{tails}"
 
     def check(self) -> None:

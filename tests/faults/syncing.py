@@ -1,4 +1,4 @@
-"""One ``cwarp sync`` process: started, watched, signalled, ended."""
+"""One ``cwarp sync`` or ``worker`` process: started, watched, signalled, ended."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Sync:
         arguments: Sequence[str],
         env: Mapping[str, str],
         log: Path,
+        verb: str = "sync",
         program: Sequence[str] | None = None,
     ) -> None:
         self._log = log
@@ -46,7 +47,7 @@ class Sync:
         )
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [*(program or command()), "sync", *ports, *arguments],
+                [*(program or command()), verb, *ports, *arguments],
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -205,3 +205,28 @@ def test_only_pending_dead_letters_are_shown(uri: str) -> None:
     )
     shop, _ = json.loads(cwarp("status", uri, "--json").out)["schemas"]
     assert shop["tables"][0]["dead_letters"] == 1 + 3
+
+
+def test_who_copies_which_chunk(uri: str) -> None:
+    fetch(
+        uri,
+        f"INSERT INTO {META}.copy_workers (schema_name, epoch, instance, admitted)"
+        " VALUES ('shop', 1, 'host-9:4711 boot ns 4711 1 serial', true)",
+    )
+    fetch(
+        uri,
+        f"INSERT INTO {META}.snapshot_chunks"
+        " (schema_name, table_name, state, epoch, worker, claimed_at) VALUES"
+        " ('shop', 'orders', 'copying', 1, 0, now()),"
+        " ('shop', 'orders', 'copying', 1, -1, now()),"
+        # Of a former owner, and so nobody's.
+        " ('shop', 'orders', 'copying', 0, 0, now())",
+    )
+    ended = cwarp("status", uri)
+    assert ended.code == 0, ended.err
+    copied = [line for line in ended.out.splitlines() if "is copied by" in line]
+    assert len(copied) == 2, ended.out
+    assert "by the owner (host-7)" in copied[0]
+    assert "by a worker (host-9:4711)" in copied[1]
+    shop, _ = json.loads(cwarp("status", uri, "--json").out)["schemas"]
+    assert [each["owner"] for each in shop["copying"]] == [True, False]

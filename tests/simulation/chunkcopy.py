@@ -51,15 +51,19 @@ class SimulatedCopier:
             pending = [each for each in stored.chunks.values() if _is_pending(each)]
             if not pending:
                 return None
-            chunk = pending[0]
-            there.store.claims += 1
-            chunk.state = "copying"
-            chunk.claim = self._claim = there.epoch, there.store.claims
-            self._claimed, self._stored = chunk, stored
+            self._claims(stored, pending[0])
+        assert self._claimed is not None
         self._unanswered = True
         there.gate.after(f"claim of chunk {self._claimed.chunk_id}")
         self._unanswered = False
-        return _public(self._claimed)
+        return public(self._claimed)
+
+    def _claims(self, stored: StoredTable, chunk: StoredChunk) -> None:
+        there = self._destination
+        there.store.claims += 1
+        chunk.state, chunk.worker = "copying", 0
+        chunk.claim = self._claim = there.epoch, there.store.claims
+        self._claimed, self._stored = chunk, stored
 
     def begin(
         self,
@@ -137,7 +141,10 @@ class SimulatedCopier:
         if split_at is not None:
             number = next(there.store.numbers())
             rest = StoredChunk(
-                number, ChunkRange(split_at, chunk.range.upper), resync=chunk.resync
+                number,
+                ChunkRange(split_at, chunk.range.upper),
+                resync=chunk.resync,
+                ordinal=chunk.ordinal,
             )
             stored.chunks[number] = rest
             chunk.range = ChunkRange(chunk.range.lower, split_at)
@@ -166,8 +173,8 @@ class SimulatedCopier:
             f"COMMIT chunk {chunk.chunk_id} of {stored.table.name}: {len(self._rows)},"
             f" -{removed}"
         )
-        public = None if rest is None else _public(rest)
-        outcome = Committed(public, tuple(self._refused), written, removed)
+        left = None if rest is None else public(rest)
+        outcome = Committed(left, tuple(self._refused), written, removed)
         self._claimed = self._claim = None
         self._release()
         return outcome
@@ -224,15 +231,27 @@ class SimulatedCopier:
         if chunk is None or there.history != there.store.history:
             return
         if chunk.claim == claim and chunk.state == "copying":
-            chunk.state, chunk.claim = "pending", None
+            self._give_back(chunk)
+
+    def _give_back(self, chunk: StoredChunk) -> None:
+        chunk.state, chunk.claim = "pending", None
 
 
 def _is_pending(chunk: StoredChunk) -> bool:
     return chunk.state == "pending"
 
 
-def _public(chunk: StoredChunk) -> Chunk:
-    return Chunk(chunk.chunk_id, chunk.range, chunk.state, resync=chunk.resync)
+def public(chunk: StoredChunk) -> Chunk:
+    """As the engine sees it."""
+    return Chunk(
+        chunk.chunk_id,
+        chunk.range,
+        chunk.state,
+        chunk.documents,
+        chunk.read_time,
+        chunk.read_until,
+        chunk.resync,
+    )
 
 
 def _inside(within: ChunkRange, encoding: str) -> Callable[[str], bool]:

@@ -15,6 +15,7 @@ from cartridge_warp.errors import (
     Owned,
     StructureChanged,
     StructureRefused,
+    Unowned,
 )
 from cartridge_warp.model import (
     Chunk,
@@ -30,8 +31,9 @@ from cartridge_warp.schema.evolve import apply, same_structure
 from cwarp_core import BatchEncoder, KeyKindError, key_encoding, key_text
 
 from .apply import SimulatedApplier
-from .chunkcopy import SimulatedCopier
+from .chunkcopy import SimulatedCopier, public
 from .gate import Gate
+from .sharing import SimulatedMember, SimulatedSharing
 from .source import order_of, parsed
 from .store import Holder, LaneOf, Marker, Store, StoredTable
 from .tablerows import Broken, encoder_of
@@ -96,10 +98,11 @@ class SimulatedDestination:
         self._seqs = [marker.seq for marker in store.markers]
         store.counted = 0
         store.process = self
+        store.workers.clear()
         for stored in store.tables.values():
             for chunk in stored.chunks.values():
                 if chunk.state == "copying":
-                    chunk.state, chunk.claim = "pending", None
+                    chunk.state, chunk.claim, chunk.worker = "pending", None, 0
         self.gate.after("open")
         return [marker.position for marker in store.markers]
 
@@ -127,7 +130,8 @@ class SimulatedDestination:
 
     def close(self) -> None:
         self.gate.touch("destination.close")
-        if (self.epoch, self.history) == (self.store.epoch, self.store.history):
+        owns = (self.epoch, self.history) == (self.store.epoch, self.store.history)
+        if owns and self.store.process is self:
             self.store.owner = None
 
     def lane_of(self, lanes: int) -> LaneOf | None:
@@ -352,6 +356,22 @@ class SimulatedDestination:
                 raise LockTimeout(f"{stored.table.name} is locked")
             scheduler.block(stored, end, "evolve waits for its lock")
 
+    # --- workers of other processes ---------------------------------------------
+
+    def sharing(self) -> SimulatedSharing:
+        self.gate.touch("sharing")
+        return SimulatedSharing(self)
+
+    def join(self, identity: SourceIdentity, connections: int) -> SimulatedMember:
+        self.gate.before("join")
+        store, now = self.store, self.gate.scheduler.now
+        if store.owner is None or now - store.alive_at >= LEASE:
+            raise Unowned("nobody owns the schema")
+        self.epoch, self.history = store.epoch, store.history
+        member = SimulatedMember(self, connections)
+        self.gate.after("join")
+        return member
+
     # --- data -------------------------------------------------------------------
 
     def encoder(self, table: Table, *, keep: bool = False) -> BatchEncoder:
@@ -400,15 +420,4 @@ class SimulatedDestination:
 
 
 def _chunks(stored: StoredTable) -> tuple[Chunk, ...]:
-    return tuple(
-        Chunk(
-            each.chunk_id,
-            each.range,
-            each.state,
-            each.documents,
-            each.read_time,
-            each.read_until,
-            each.resync,
-        )
-        for each in stored.chunks.values()
-    )
+    return tuple(public(each) for each in stored.chunks.values())

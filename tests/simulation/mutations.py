@@ -51,6 +51,7 @@ SECOND_LOCKS: dict[str, Mutation] = {}
 #: has taken it over.
 FROZEN: dict[str, Any] = {
     "processes": 2,
+    "helpers": 0,
     "initial": 30,
     "slow": 0.1,
     "faults": (Fault(0.2, "freeze", 0, 8.0), Fault(10.0, "freeze", 1, 8.0)),

@@ -19,6 +19,7 @@ class Fault(Struct, frozen=True):
     "promote" (a standby takes the destination's place).
     process: which; seconds: for how long, until the process is started again, or what
     the standby lacks.
+    helper: it is one of those that help.
     """
 
     at: float
@@ -26,6 +27,7 @@ class Fault(Struct, frozen=True):
     process: int = 0
     seconds: float = 1.0
     switches: int = 0
+    helper: bool = False
 
 
 class Launch(Struct, frozen=True):
@@ -53,6 +55,7 @@ class Plan(Struct, frozen=True):
     with the wish for a full resync.  transactions: the chance of one.
     noise: the chance that a call of an end fails, while faults last.
     hidden: a collection is left out.  refuses: no key is rewritten while faults last.
+    helpers: processes that help with copies.
     unknown: the chance that a COMMIT's answer is lost.  by_time: the chance that a
     stream is opened by its time.  once: every process is started with ``once``.
     """
@@ -63,6 +66,7 @@ class Plan(Struct, frozen=True):
     launches: tuple[Launch, ...]
     families: tuple[str, ...]
     processes: int = 1
+    helpers: int = 0
     initial: int = 10
     pause: float = 0.1
     writers: int = 2
@@ -92,8 +96,8 @@ KINDS = ("kill", "kill", "stop", "freeze", "source", "destination")
 FAMILIES = ("numbers", "integers", "texts", "objects", "zoo", "late", "compound")
 
 
-def plan_of(seed: int) -> Plan:
-    """The plan of a seed."""
+def plan_of(seed: int, *, helped: bool = True) -> Plan:
+    """The plan of a seed. helped: others may help with its copies."""
     rng = random.Random(f"plan {seed}")
     deletes = random.Random(f"deletes {seed}")
     strategies = deletes.choice((("hard",), ("soft",), ("hard", "soft", "both")))
@@ -122,6 +126,19 @@ def plan_of(seed: int) -> Plan:
         )
         for _ in range(resyncs.choice((0, 0, 1, 2, 4)))
     ]
+    helping = random.Random(f"helpers {seed}")
+    helpers = helping.choice((0, 0, 1, 2)) if helped else 0
+    faults += [
+        Fault(
+            at=round(helping.uniform(0.0, lasts), 3),
+            kind=helping.choice(("kill", "freeze", "stop")),
+            process=helping.randrange(helpers),
+            seconds=helping.choice((0.1, 1.0, 8.0)),
+            switches=helping.randrange(20),
+            helper=True,
+        )
+        for _ in range(helping.choice((0, 1, 2, 3)) if helpers else 0)
+    ]
     leaves = resyncs.choice(("", "", "", "users", "orders"))
     plan = Plan(
         seed=seed,
@@ -135,7 +152,8 @@ def plan_of(seed: int) -> Plan:
         ),
         families=tuple(rng.choice(FAMILIES) for _ in range(rng.choice((1, 2, 3)))),
         processes=processes,
-        initial=rng.choice((0, 5, 15, 30)),
+        helpers=helpers,
+        initial=rng.choice((0, 5, 15, 30)) + 30 * bool(helpers),
         pause=pause,
         writers=writers,
         structure=rng.random() < 0.3 or resyncs.random() < 0.3,
@@ -149,7 +167,8 @@ def plan_of(seed: int) -> Plan:
         unknown=rng.choice((0.0, 0.05)) if noisy else 0.0,
         locks=rng.choice((0.0, 0.2)),
         by_time=rng.choice((0.0, 0.5, 1.0)),
-        slow=rng.choice((0.0, 0.02, 0.1)),
+        # Else a copy is over before anybody can help.
+        slow=rng.choice((0.0, 0.02, 0.1)) + 0.1 * bool(helpers),
         sticky=rng.choice((0.0, 0.0, 0.5, 0.9)),
         lag=rng.choice((0.0, 0.1, 1.0)),
         once=rng.random() < 0.1,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from cartridge_warp.config import SchemaSettings, TableSettings
-from cartridge_warp.engine import pipeline
+from cartridge_warp.engine import pipeline, worker
 from cartridge_warp.engine.line import Line
 from cartridge_warp.engine.progress import Progress
 from cartridge_warp.engine.signals import StopSignal
@@ -28,6 +28,7 @@ from .plan import Launch, Plan
 from .scheduler import Owner, Scheduler, Task, Virtual
 from .source import DATABASE, SimulatedSource
 from .store import Store
+from .tablerows import Broken
 from .workload import HIDDEN, NAMES
 from .world import World
 
@@ -80,6 +81,7 @@ class Life:
         self.over = False
         self.runtime = Virtual(scheduler, self.owner)
         self.stop = StopSignal(self.runtime)
+        last = last or process.helps
         launch = plan.launches[0 if last else number % len(plan.launches)]
         self.leaves = launch.leaves
         rng = random.Random(f"{plan.seed} {self.owner.name}")
@@ -96,7 +98,12 @@ class Life:
             cuts=any(each.batch_bytes < 1 << 20 for each in plan.launches),
         )
         self.line = Line(
-            SimulatedSource(process.world, gates[0], by_time=plan.by_time),
+            SimulatedSource(
+                process.world,
+                gates[0],
+                by_time=plan.by_time,
+                chunks=10 if plan.helpers else 4,
+            ),
             self.destination,
             settings_of(launch, plan),
             self.progress.schema("copy", DATABASE),
@@ -105,6 +112,7 @@ class Life:
             runtime=self.runtime,
         )
         self._once = once
+        self._helps = process.helps
         self._anew = gates[1].chance(plan.anew)
         self.task: Task = scheduler.start(self.owner, self._run, "main")
 
@@ -114,15 +122,36 @@ class Life:
 
     def _run(self) -> None:
         try:
-            pipeline.run(self.line, once=self._once, anew=self._anew)
+            if self._helps:
+                worker.run(self.line)
+            else:
+                pipeline.run(self.line, once=self._once, anew=self._anew)
+                self._check_end()
         except WarpError as error:
             self.error = error
         self.over = True
         check_counts(self.progress)
 
+    def _check_end(self) -> None:
+        """A sync that caught up has copied everything, whoever helped it."""
+        store = self.destination.store
+        if (
+            self._once
+            and not self.stop.requested
+            and store.epoch == self.destination.epoch
+        ):
+            for stored in store.tables.values():
+                if not stored.left and any(
+                    each.state != "done" for each in stored.chunks.values()
+                ):
+                    raise Broken(f"{stored.table.name}: `once` ends before its copy")
+
 
 class Process:
-    """Starts a life, and another one when it ends, as a supervisor does."""
+    """Starts a life, and another one when it ends, as a supervisor does.
+
+    helps: it is a worker, which owns nothing.
+    """
 
     def __init__(
         self,
@@ -132,7 +161,10 @@ class Process:
         world: World,
         store: Store,
         weather: Weather,
+        *,
+        helps: bool = False,
     ) -> None:
+        self.helps = helps
         self.name = name
         self.plan = plan
         self.scheduler = scheduler

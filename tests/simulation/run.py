@@ -66,6 +66,18 @@ class Run:
             )
             for number in range(plan.processes)
         ]
+        self.helpers = [
+            Process(
+                f"w{number}",
+                plan,
+                self.scheduler,
+                self.world,
+                self.store,
+                self.weather,
+                helps=True,
+            )
+            for number in range(plan.helpers)
+        ]
         self._faults = len(plan.faults)
         self._over = False
 
@@ -74,7 +86,7 @@ class Run:
         try:
             self._start(self._replicate, "replication")
             self.writers.begin()
-            for process in self.processes:
+            for process in (*self.processes, *self.helpers):
                 self._start(process.supervise, f"supervisor of {process.name}")
             for fault in self.plan.faults:
                 self._start(partial(self._happen, fault), f"{fault.kind} fault")
@@ -116,7 +128,12 @@ class Run:
         scheduler.sleep(fault.at, "fault to come")
         for _ in range(fault.switches):
             scheduler.switch()
-        process = self.processes[fault.process]
+        among = self.helpers if fault.helper else self.processes
+        if fault.process >= len(among):
+            # A smaller plan has fewer of them.
+            self._faults -= 1
+            return
+        process = among[fault.process]
         if fault.kind == "rollover":
             scheduler.note("history is forgotten")
             self.world.forget()
@@ -142,12 +159,13 @@ class Run:
         self.scheduler.note("calm from now on")
         if not self.plan.once:
             self._await(self._converged, CONVERGES, "converged")
-        for process in self.processes:
+        everybody = (*self.processes, *self.helpers)
+        for process in everybody:
             process.end()
         self._await(
             lambda: all(
                 process.life is None or process.life.over or process.life.owner.dead
-                for process in self.processes
+                for process in everybody
             ),
             CONVERGES,
             "every process stopped",

@@ -19,6 +19,7 @@ _IDLE = ("beat ...", "... beat", "changes.read ...", "... changes.read 0")
 #: Settings and the values that make a run simpler.
 _SIMPLER: dict[str, tuple[Any, ...]] = {
     "processes": (1, 2),
+    "helpers": (0, 1),
     "families": (),
     "writers": (1,),
     "initial": (0, 3, 8),
@@ -102,7 +103,9 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
                 break
             simpler = replace(plan, **{name: value})
             if name == "processes":
-                fewer_faults = [each for each in faults if each.process < value]
+                fewer_faults = [
+                    each for each in faults if each.helper or each.process < value
+                ]
                 simpler = replace(simpler, faults=tuple(fewer_faults))
             yield simpler
 

@@ -107,9 +107,12 @@ class SimulatedSource:
     """Reads see the state at any time between what they ask for and what is
     committed; one read after another may see an older one, as members differ."""
 
-    def __init__(self, world: World, gate: Gate, *, by_time: float) -> None:
+    def __init__(
+        self, world: World, gate: Gate, *, by_time: float, chunks: int = 4
+    ) -> None:
         self._world = world
         self._gate = gate
+        self._chunks = chunks
         self._by_time = by_time
 
     def validate(self, *, new: bool = True) -> SourceIdentity:
@@ -174,7 +177,7 @@ class SimulatedSource:
     def plan_chunks(self, collection: str) -> list[ChunkRange]:
         self._gate.before("plan_chunks")
         found = self._documents(collection, self._world.committed)
-        number = self._gate.rng.randrange(min(len(found), 4) or 1)
+        number = self._gate.rng.randrange(min(len(found), self._chunks) or 1)
         places = sorted(self._gate.rng.sample(range(1, len(found)), number))
         bounds = [None, *(found[place][0] for place in places), None]
         self._gate.after("plan_chunks")

@@ -7,10 +7,11 @@ raises ``Broken``, which ends the run as failed.
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import bson
 from msgspec import Struct
@@ -21,6 +22,9 @@ from cwarp_core import KeyKindError, Reject, key_text
 from .source import order_of, place_of
 from .tablerows import POISON, Broken, Row, encoder_of, rows_of
 from .world import EPOCH, FIRST, LAST, Entry, World, document_key
+
+if TYPE_CHECKING:
+    from .sharing import StoredWorker
 
 LaneOf = Callable[[Entry], int]
 
@@ -34,7 +38,8 @@ class Letter(Struct, frozen=True):
 
 
 class StoredChunk(Struct):
-    """claim: of whoever copies it, (epoch, number)."""
+    """claim: of whoever copies it, (epoch, number).  worker: of another process, by
+    its number.  kept: one gave it up.  ordinal: the same in all parts of a chunk."""
 
     chunk_id: int
     range: ChunkRange
@@ -44,6 +49,9 @@ class StoredChunk(Struct):
     read_until: ClusterTime = 0
     claim: tuple[int, int] | None = None
     resync: bool = False
+    worker: int = 0
+    kept: bool = False
+    ordinal: int = 0
 
 
 class Counters(Struct):
@@ -145,7 +153,10 @@ class StoredTable:
     ) -> None:
         """Chunks in the place of all there are."""
         self.planned = True
-        made = [StoredChunk(next(ids), each, **more) for each in ranges]
+        made = [
+            StoredChunk(next(ids), each, ordinal=number, **more)
+            for number, each in enumerate(ranges)
+        ]
         self.chunks = {each.chunk_id: each for each in made}
 
     def empty(self) -> None:
@@ -171,7 +182,7 @@ class Marker(Struct):
 #: What of a store a standby has besides the tables.
 _REPLICATED = (
     *("markers", "epoch", "owner", "alive_at"),
-    *("claims", "chunk_ids", "counted", "_counted_for"),
+    *("claims", "chunk_ids", "counted", "_counted_for", "workers"),
 )
 
 Image = tuple[dict[str, dict[str, Any]], dict[str, Any]]
@@ -194,6 +205,8 @@ class Store:
         self.alive_at = 0.0
         self.claims = 0
         self.chunk_ids = 0
+        self.workers: dict[int, StoredWorker] = {}
+        self.worker_ids = itertools.count(1)
         self.commits = 0
         self.takeovers = 0
         #: Events of the commits since the only lane's marker moved last.

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from . import resync_mutations  # noqa: F401  adds its own
-from .mutations import MUTATIONS, SECOND_LOCKS
-from .plan import plan_of
+from . import resync_mutations, worker_mutations  # noqa: F401  they add their own
+from .mutations import MUTATIONS, SECOND_LOCKS, Mutation
+from .plan import Plan, plan_of
 from .run import run
 
 pytestmark = pytest.mark.faults
@@ -21,6 +21,11 @@ PATIENCE = 500
 ENOUGH = 120
 
 
+def _plan(seed: int, mutation: Mutation) -> Plan:
+    helped = bool(mutation.focus.get("helpers"))
+    return replace(plan_of(seed, helped=helped), **mutation.focus)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_the_simulation_misses_a_rule(
     name: str, monkeypatch: pytest.MonkeyPatch, say: Callable[[str], None]
@@ -28,7 +33,7 @@ def test_the_simulation_misses_a_rule(
     mutation = MUTATIONS[name]
     mutation.make(monkeypatch)
     for seed in range(PATIENCE):
-        plan = replace(plan_of(seed), **mutation.focus)
+        plan = _plan(seed, mutation)
         if failure := run(plan).failure:
             first = failure.partition("\n")[0]
             say(f"mutation {name}: seed {seed}, {first[:100]}")
@@ -42,5 +47,5 @@ def test_one_of_two_locks_is_enough(name: str, monkeypatch: pytest.MonkeyPatch) 
     mutation = SECOND_LOCKS[name]
     mutation.make(monkeypatch)
     for seed in range(ENOUGH):
-        failure = run(replace(plan_of(seed), **mutation.focus)).failure
+        failure = run(_plan(seed, mutation)).failure
         assert not failure, f"seed {seed}: {failure}"

@@ -14,6 +14,7 @@ from .failures import EXIT_CODES, guarded
 from .resync import resync
 from .status import status
 from .sync import sync
+from .worker import worker
 
 
 class _Verbs(click.Group):
@@ -35,7 +36,7 @@ def cwarp() -> None:
     """Keep PostgreSQL exactly equal to MongoDB: a first copy, then every change."""
 
 
-for _verb in (sync, resync, status, demo, config):
+for _verb in (sync, worker, resync, status, demo, config):
     cwarp.add_command(_verb)
 
 

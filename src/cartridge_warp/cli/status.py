@@ -246,6 +246,12 @@ def _section(seen: Seen, schema: SchemaStatus) -> Iterator[RenderableType]:
     for each in schema.tables:
         if each.passes is not None:
             yield from _passes(each, seen.at)
+    for chunk in schema.copying:
+        who = "the owner" if chunk.owner else "a worker"
+        yield Text(
+            f"{chunk.table}: chunk {chunk.chunk} is copied by {who}"
+            f" ({chunk.instance or 'gone'}), for {chunk.seconds:,.0f} s"
+        )
     for error in schema.errors:
         place = f" {error.table}" if error.table else ""
         times = f" ({error.count} times)" if error.count > 1 else ""

@@ -125,7 +125,7 @@ def sync(
     settings = load(
         config_file,
         {
-            **_connections(src, dst),
+            **connections(src, dst),
             "single_schema_name": schema,
             "mode": mode,
             "global_table_whitelist": tables,
@@ -170,7 +170,7 @@ def _healing(hint: str) -> str:
     return f"run: {command}; {hint}"
 
 
-def _connections(src: str | None, dst: str | None) -> dict[str, object]:
+def connections(src: str | None, dst: str | None) -> dict[str, object]:
     return {
         "source.connection_string": src,
         "source.database": None if src is None else _database_of(src),

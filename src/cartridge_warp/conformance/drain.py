@@ -16,9 +16,11 @@ from typing import Final
 from cwarp_core import EncodedBatch
 
 from ..config import DestinationSettings, SchemaSettings
+from ..config.agreed import agreed
 from ..errors import ConfigError, DestinationError, PreconditionError
 from ..ledger import Ledger, LedgerDestination
-from ..model import Table
+from ..ledger.sharing import LedgerMember, LedgerSharing
+from ..model import SourceIdentity, Table
 from ..rows import Row
 
 _SCHEME: Final = "drain://"
@@ -29,6 +31,7 @@ class Drain(LedgerDestination[None]):
 
     def __init__(self, settings: DestinationSettings, schema: SchemaSettings) -> None:
         super().__init__(schema.name)
+        self._terms = agreed(schema)
         uri = settings.connection_string
         self._directory = Path(uri.removeprefix(_SCHEME))
         if not uri.startswith(_SCHEME) or not self._directory.is_absolute():
@@ -68,6 +71,17 @@ class Drain(LedgerDestination[None]):
             new.replace(self._file)
         finally:
             os.close(lock)
+
+    # --- workers of other processes ---------------------------------------------
+
+    def sharing(self) -> LedgerSharing:
+        with self.transaction() as (_, ledger):
+            ledger.check(self.epoch)
+            ledger.terms = self._terms
+        return LedgerSharing(self)
+
+    def join(self, identity: SourceIdentity, connections: int) -> LedgerMember:
+        return LedgerMember(self, identity, self._terms, connections)
 
     # --- rows, which nobody keeps -----------------------------------------------
 

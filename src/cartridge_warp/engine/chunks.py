@@ -35,6 +35,8 @@ class ChunkMap:
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self.written = self.removed = 0
         self._by_id = {each.chunk_id: each for each in chunks}
+        #: Those that this process copies, by its own word.
+        self._own: set[int] = set()
         self._sort()
 
     def _sort(self) -> None:
@@ -56,12 +58,35 @@ class ChunkMap:
         """The chunk whose range holds this ``_id`` element."""
         return self._order[self._ranges.find(key)]
 
+    def open(self, chunk: Chunk) -> bool:
+        """Might another process copy it, or have copied it? Not if this one does, nor
+        once it is known to be done."""
+        return chunk.chunk_id not in self._own and chunk.state in (
+            ChunkState.PENDING,
+            ChunkState.COPYING,
+        )
+
+    @property
+    def opened(self) -> list[Chunk]:
+        """Those that are ``open``."""
+        return [each for each in self._order if self.open(each)]
+
+    def seen(self, found: Chunk) -> bool:
+        """As the destination has it. True when another process has done it since."""
+        known = self._by_id.get(found.chunk_id)
+        if known is not None and not self.open(known):
+            return False
+        self._set(found)
+        return found.state == ChunkState.DONE
+
     def claimed(self, chunk: Chunk) -> None:
         """Being copied from now on; it may be the rest of a chunk not yet told of."""
+        self._own.add(chunk.chunk_id)
         self._set(replace(chunk, state=ChunkState.COPYING))
 
     def handed_back(self, chunk: Chunk) -> None:
         """Pending again; one that is done by now stays so."""
+        self._own.discard(chunk.chunk_id)
         if self._by_id[chunk.chunk_id].state == ChunkState.COPYING:
             self._set(replace(chunk, state=ChunkState.PENDING))
 
@@ -76,6 +101,7 @@ class ChunkMap:
         committed: Committed,
     ) -> None:
         """It is committed."""
+        self._own.discard(chunk.chunk_id)
         self.written += committed.written
         self.removed += committed.removed
         self._set(

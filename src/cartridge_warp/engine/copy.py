@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from cwarp_core import ChangeEvent
 
 from ..errors import OutcomeUnknown
 from ..model import Chunk, ClusterTime, Committed
+from ..powers import Sharing
 from ..retry import Stopped
 from .chunks import ChunkMap, ChunkState
 from .copyworker import CopyWorker
 from .line import Line
 from .runtime import Task
 from .shape import Shape
-from .views import Phase
+from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 
 #: How long the end waits for a worker that waits for a server; its chunk is copied
 #: again by the next start.
 _CLOSE_SECONDS = 1.5
+
+#: A chunk that another process copies is looked at this often, in seconds.
+_GLANCE_SECONDS = 0.1
 
 #: A wait for workers looks at the stop this often, in seconds.
 _TURN_SECONDS = 1.0
@@ -41,7 +45,8 @@ class Copy:
     has passed everything its copy has read.
 
     after: the schema's phase once nothing is copied any more.  completed: told of each
-    collection whose last chunk is done.
+    collection whose last chunk is done.  sharing: how other processes help; shared:
+    some may, and what is known of a chunk is not enough to drop an event.
     """
 
     def __init__(
@@ -50,17 +55,22 @@ class Copy:
         *,
         after: Phase = Phase.STREAMING,
         completed: Callable[[str], None] = lambda _: None,
+        sharing: Sharing | None = None,
     ) -> None:
+        self.sharing = sharing
+        self.shared = False
         self.failure: Exception | None = None
         self._line = line
         self._after = after
         self._completed = completed
         self._changed = line.runtime.condition()
         self._maps: dict[str, ChunkMap] = {}
+        self._shapes: dict[str, Shape] = {}
         #: Tables with a chunk to claim, in order; how many workers are at each.
         self._open: dict[str, Shape] = {}
         self._busy: Counter[str] = Counter()
         self._careful: set[int] = set()
+        self._broken: set[str] = set()
         self._tasks: list[Task] = []
         self._working = 0
 
@@ -73,8 +83,14 @@ class Copy:
             for shape, chunks in tables:
                 shape.withdrawn = False
                 self._maps[shape.collection] = ChunkMap(chunks)
+                self._shapes[shape.collection] = shape
                 if any(each.state != ChunkState.DONE for each in chunks):
                     self._open[shape.collection] = shape
+        self._staff()
+
+    def _staff(self) -> None:
+        """Start the workers that are missing."""
+        with self._changed:
             workers = self._line.schema.snapshot_workers if self._open else 0
             workers = max(workers - self._working, 0)
             self._working += workers
@@ -110,6 +126,19 @@ class Copy:
         """Some worker has not ended."""
         return self._working > 0
 
+    @property
+    def waiting(self) -> bool:
+        """Some chunk is not done that another process may have."""
+        with self._changed:
+            return self.shared and any(
+                not chunks.complete for chunks in self._maps.values()
+            )
+
+    def share(self) -> None:
+        """Other processes may claim chunks from now on."""
+        with self._changed:
+            self.shared = True
+
     def join(self) -> None:
         """Wait for the workers, which the stop has reached; not long for a server."""
         for task in self._tasks:
@@ -128,15 +157,141 @@ class Copy:
         not newer than its chunk's read time. Waits for a chunk that is being copied.
         Raises what became of a chunk whose outcome cannot be learnt.
         """
+        kept: list[ChangeEvent] = []
+        rest = deque(events)
+        fresh: dict[int, Chunk] = {}
+        while asked := self._sifted(collection, rest, kept, fresh):
+            self._look_again(*asked, fresh)
+        return kept
+
+    def _sifted(
+        self,
+        collection: str,
+        rest: deque[ChangeEvent],
+        kept: list[ChangeEvent],
+        fresh: dict[int, Chunk],
+    ) -> tuple[Shape, ChunkMap, list[int]] | None:
+        """Go on until the destination has to be asked: about these chunks.
+
+        fresh: what it said of chunks since the events came.
+        """
         with self._changed:
             chunks = self._maps.get(collection)
             if chunks is None:
-                return list(events)
-            kept = []
-            for event in events:
-                if event.key is None or self._wanted(chunks, event):
+                kept += rest
+                return None
+            while rest:
+                wanted = self._verdict(chunks, rest[0], fresh)
+                if wanted is None:
+                    asked = [
+                        chunks.at(each.key).chunk_id
+                        for each in rest
+                        if each.key and self._asks(chunks, each.key, fresh)
+                    ]
+                    return self._shapes[collection], chunks, list(set(asked))
+                event = rest.popleft()
+                if wanted:
                     kept.append(event)
-            return kept
+        return None
+
+    def _verdict(
+        self, chunks: ChunkMap, event: ChangeEvent, fresh: dict[int, Chunk]
+    ) -> bool | None:
+        """Is this event to be applied? None: nobody here can tell.
+
+        A chunk that was pending after the event came is read later than that, whoever
+        claims it.
+        """
+        if event.key is None:
+            return True
+        if self._asks(chunks, event.key, fresh):
+            return None
+        chunk = chunks.at(event.key)
+        if self.shared and chunks.open(chunk):
+            return False
+        return self._wanted(chunks, event)
+
+    def _asks(self, chunks: ChunkMap, key: bytes, fresh: dict[int, Chunk]) -> bool:
+        """May another process have claimed this key's chunk unknown to this one?"""
+        chunk = chunks.at(key)
+        if not self.shared or not chunks.open(chunk):
+            return False
+        found = fresh.get(chunk.chunk_id)
+        return found is None or found.state != ChunkState.PENDING
+
+    def _look_again(
+        self,
+        shape: Shape,
+        chunks: ChunkMap,
+        numbers: list[int],
+        fresh: dict[int, Chunk],
+    ) -> None:
+        """Ask the destination about chunks, not at once again about those that it
+        called copied. Raises Stopped."""
+        sharing, line = self.sharing, self._line
+        assert sharing is not None
+        if not fresh.keys().isdisjoint(numbers):
+            with self._changed:
+                self._changed.wait_for(lambda: False, _GLANCE_SECONDS)
+            if line.stop.requested:
+                raise Stopped
+        found = line.retry(lambda: sharing.standing(shape.table, numbers))
+        fresh |= {each.chunk_id: each for each in found}
+        self._seen(shape, chunks, found)
+
+    def look(self) -> None:
+        """Learn what other processes have done, and copy what they gave up.
+
+        Raises what the destination raises.
+        """
+        if not self.shared or self.sharing is None:
+            return
+        with self._changed:
+            asked = [
+                (self._shapes[name], chunks, [each.chunk_id for each in chunks.opened])
+                for name, chunks in self._maps.items()
+            ]
+        for shape, chunks, numbers in asked:
+            if numbers:
+                found = self.sharing.standing(shape.table, numbers)
+                self._seen(shape, chunks, found)
+                self._reopen(shape, chunks)
+
+    def _current(self, shape: Shape, chunks: ChunkMap) -> bool:
+        """It was not planned anew, nor given up, since it was asked about."""
+        return self._maps.get(shape.collection) is chunks and not shape.withdrawn
+
+    def _seen(self, shape: Shape, chunks: ChunkMap, found: Sequence[Chunk]) -> None:
+        with self._changed:
+            if not self._current(shape, chunks):
+                return
+            done = []
+            for each in found:
+                if each.state == ChunkState.DONE:
+                    # Before the map knows: no row is newer than this.
+                    shape.read(each.read_until)
+                if chunks.seen(each):
+                    done.append(each)
+            complete = bool(done) and chunks.complete
+            if complete:
+                self._line.progress.table(shape.collection, Phase.COPIED)
+            self._changed.notify_all()
+        documents = sum(each.documents for each in done)
+        if documents:
+            counts = Counts(read=documents, copied=documents)
+            self._line.progress.committed(shape.collection, counts)
+        if complete:
+            self._completes(shape, chunks, resync=False)
+
+    def _reopen(self, shape: Shape, chunks: ChunkMap) -> None:
+        """Copy on, where there is a chunk to claim and nobody looks for one."""
+        name = shape.collection
+        with self._changed:
+            if not self._current(shape, chunks) or name in self._broken:
+                return
+            if any(each.state == ChunkState.PENDING for each in chunks.opened):
+                self._open.setdefault(name, shape)
+        self._staff()
 
     def _wanted(self, chunks: ChunkMap, event: ChangeEvent) -> bool:
         key = event.key or b""
@@ -191,7 +346,7 @@ class Copy:
                 self._working -= counted
                 finished = not self._working and self.failure is None
                 self._changed.notify_all()
-            if finished and not self._line.stop.requested:
+            if finished and not (self._line.stop.requested or self.waiting):
                 self._line.progress.phase(self._after)
 
     def _next(self) -> Shape | None:
@@ -212,6 +367,7 @@ class Copy:
             raise
         except Exception as error:
             self._failed(error)
+            self._broken.add(name)
             self._line.progress.failed(error, name)
             with self._line.structure:
                 self._line.destination.failed(error, shape.table)
@@ -255,13 +411,17 @@ class Copy:
                 self._line.progress.table(shape.collection, Phase.COPIED)
             self._changed.notify_all()
         if complete:
-            extra: dict[str, object] = {"collection": shape.collection}
-            if chunk.resync:
-                extra |= {"written": chunks.written, "removed": chunks.removed}
-            log.info(
-                "table resynced" if chunk.resync else "table complete", extra=extra
-            )
-            self._completed(shape.collection)
+            self._completes(shape, chunks, resync=chunk.resync)
+
+    def _completes(self, shape: Shape, chunks: ChunkMap, *, resync: bool) -> None:
+        """Its last chunk is done."""
+        extra: dict[str, object] = {"collection": shape.collection}
+        if resync:
+            extra |= {"written": chunks.written, "removed": chunks.removed}
+        log.info("table resynced" if resync else "table complete", extra=extra)
+        self._completed(shape.collection)
+        if not (self._working or self.waiting or self.failure):
+            self._line.progress.phase(self._after)
 
     def handed_back(self, shape: Shape, chunk: Chunk, *, careful: bool) -> None:
         """A worker gave its chunk up, and nothing of it was kept."""

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from ..errors import HistoryLost, Owned, PreconditionError, WarpError
 from ..killpoint import reached
 from ..model import ClusterTime, Position
+from ..powers import SharesCopies
 from ..retry import Stopped
 from .batch_mode import BatchMode
 from .batch_open import refuse_unusable
 from .copy import Copy
 from .heartbeat import Heartbeat
+from .helpers import Helpers
 from .history import told
 from .line import Line
 from .prepare import prepare, refuse_unsupported
@@ -160,7 +162,9 @@ def _owned(line: Line, attempt: Callable[[], list[Position]]) -> list[Position]:
 
 
 def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
-    tables, copy = Tables(line), Copy(line)
+    destination = line.destination
+    sharing = destination.sharing() if isinstance(destination, SharesCopies) else None
+    tables, copy = Tables(line), Copy(line, sharing=sharing)
     batches = BatchMode(line, tables, once=once)
     try:
         place = min((each.cluster_time for each in positions), default=0)
@@ -171,7 +175,7 @@ def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
             return
         line.progress.phase(Phase.STREAMING)
         copy.start(copied)
-        with Requests(line, tables):
+        with Requests(line, tables), Helpers(line, copy):
             if len(positions) != line.schema.lanes:
                 positions = _levelled(line, tables, copy, positions)
             end = _End(line, copy, batches) if once else None
@@ -210,7 +214,8 @@ class _End:
         self._time: ClusterTime | None = None
 
     def __call__(self) -> ClusterTime | None:
-        working = self._copy.working or self._batches.working
+        copying = self._copy.working or self._copy.waiting
+        working = copying or self._batches.working
         if working or self._line.asked:
             # Also a copy that was begun since.
             self._time = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from .. import memory, registry
 from ..config import SchemaSettings, Settings
 from ..errors import WarpError
-from . import pipeline
+from . import pipeline, worker
 from .line import Line
 from .progress import Progress
 from .signals import StopSignal
@@ -34,6 +35,24 @@ def run(
     """Sync every schema of the settings; return the exit code.
 
     full_resync: each begins at a new position, with a resync of every table.
+    """
+    life = partial(pipeline.run, once=once, anew=full_resync)
+    return _run(settings, life, progress, stop)
+
+
+def help_copies(settings: Settings, *, progress: Progress, stop: StopSignal) -> int:
+    """Help whoever syncs the schemas of the settings; return the exit code."""
+    return _run(settings, worker.run, progress, stop)
+
+
+def _run(
+    settings: Settings,
+    life: Callable[[Line], None],
+    progress: Progress,
+    stop: StopSignal,
+) -> int:
+    """Live for every schema.
+
     Each runs in a thread of its own. The error of a single one is the caller's:
     WarpError. Of several, one that fails is logged and never stops another, and the
     highest of their exit codes is returned. The caller has installed ``stop``.
@@ -44,9 +63,7 @@ def run(
     alone = len(lines) == 1
     # Never in the calling thread: it has to be free for the stop's signals.
     tasks = [
-        line.start(
-            partial(_guarded, line, once, full_resync, outcomes, alone), "schema"
-        )
+        line.start(partial(_guarded, line, life, outcomes, alone), "schema")
         for line in lines
     ]
     while len(outcomes) < len(lines):
@@ -60,15 +77,14 @@ def run(
 
 def _guarded(
     line: Line,
-    once: bool,
-    anew: bool,
+    life: Callable[[Line], None],
     outcomes: list[Exception | None],
     alone: bool,
 ) -> None:
     """Run a schema whose failure is its own; one of several tells it in the log."""
     failure: Exception | None = None
     try:
-        pipeline.run(line, once=once, anew=anew)
+        life(line)
     except Exception as error:
         failure = error
         if alone:

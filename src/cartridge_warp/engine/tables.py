@@ -13,7 +13,15 @@ from cwarp_core import ChangeEvent, Observation, key_encoding
 
 from ..config import TableSettings
 from ..errors import PreconditionError, StructureRefused
-from ..model import Chunk, ChunkRange, ClusterTime, Origin, Table, TableState
+from ..model import (
+    Chunk,
+    ChunkRange,
+    ClusterTime,
+    Origin,
+    Table,
+    TableOptions,
+    TableState,
+)
 from ..powers import Resyncs
 from ..schema.evolve import soft_delete
 from ..schema.infer import infer_table, key_encoding_of
@@ -220,12 +228,7 @@ class Tables:
     def _as_set(self, table: Table) -> Table:
         """A table made by an earlier run, with the settings that need no structure."""
         wanted = self._line.schema.table(table.collection).options
-        options = replace(
-            table.options,
-            on_misfit=wanted.on_misfit,
-            deletion_strategy=wanted.deletion_strategy,
-            soft_delete_column=table.deleted_column or wanted.soft_delete_column,
-        )
+        options = as_set(table, wanted)
         kept = [
             name
             for name in options.__struct_fields__
@@ -325,6 +328,16 @@ class Tables:
         if (bounds := source.key_bounds(collection)) is not None:
             encodings.update(key_encoding(key) for key in bounds)
         return seen, encodings
+
+
+def as_set(table: Table, wanted: TableOptions) -> TableOptions:
+    """A table's options, those that need no structure as the settings have them."""
+    return replace(
+        table.options,
+        on_misfit=wanted.on_misfit,
+        deletion_strategy=wanted.deletion_strategy,
+        soft_delete_column=table.deleted_column or wanted.soft_delete_column,
+    )
 
 
 def _divided(

@@ -68,10 +68,21 @@ class Letter(Struct, frozen=True):
 
 
 class Held(Struct):
-    """A chunk, and the copier that has it while it is ``copying``."""
+    """A chunk, and the copier that has it while it is ``copying``.
+
+    kept: a process that helped gave it up, and the owner copies it.
+    """
 
     chunk: Chunk
     copier: str = ""
+    kept: bool = False
+
+
+class Helper(Struct):
+    """A process that helps the owner. alive: its last sign of life."""
+
+    alive: float
+    admitted: bool = False
 
 
 class Entry(Struct):
@@ -117,7 +128,8 @@ class Entry(Struct):
 class Ledger(Struct):
     """One schema. Its methods raise what ``protocols.Destination`` says they do.
 
-    epoch: counts the owners; every method of an owner names its own.
+    epoch: counts the owners; every method of an owner names its own.  terms: what
+    ``workers``, which help it, have to have too.
     """
 
     epoch: int = 0
@@ -128,6 +140,8 @@ class Ledger(Struct):
     tables: dict[str, Entry] = {}
     chunk_ids: int = 0
     errors: list[str] = []
+    terms: str = ""
+    workers: dict[str, Helper] = {}
 
     @classmethod
     def of(cls, stored: bytes | None) -> Ledger:
@@ -161,6 +175,7 @@ class Ledger(Struct):
             )
         self.source, self.owner, self.alive = identity.replica_set_id, owner, now
         self.epoch += 1
+        self.workers = {}
         for held in self._held():
             _set_pending(held)
         return self.epoch
@@ -302,11 +317,63 @@ class Ledger(Struct):
             return rest.chunk
         raise Fenced("the chunk has another owner now; nothing of it was kept")
 
-    def hand_back(self, copier: str) -> None:
+    def hand_back(self, copier: str, *, kept: bool = False) -> None:
         """Everything that this copier has is pending again."""
         for held in self._held():
             if held.copier == copier:
                 _set_pending(held)
+                held.kept |= kept
+
+    # --- processes that help ----------------------------------------------------
+
+    def owned(self, now: float) -> bool:
+        """Is there an owner that is alive?"""
+        return self.owner != "" and now - self.alive < SILENT_SECONDS
+
+    def join(self, name: str, now: float) -> None:
+        self.workers[name] = Helper(now)
+
+    def asking(self) -> list[str]:
+        return [name for name, each in self.workers.items() if not each.admitted]
+
+    def admit(self, epoch: int) -> None:
+        self.check(epoch)
+        for each in self.workers.values():
+            each.admitted = True
+
+    def silent(self, now: float) -> list[str]:
+        """Those without a sign of life for too long."""
+        return [
+            name
+            for name, each in self.workers.items()
+            if now - each.alive >= SILENT_SECONDS
+        ]
+
+    def dismiss(self, name: str) -> None:
+        """It helps no more. Its copiers' names begin with its own."""
+        self.workers.pop(name, None)
+        for held in self._held():
+            if held.copier.startswith(name):
+                _set_pending(held)
+                held.kept = True
+
+    def take_chunk(self, epoch: int, copier: str) -> tuple[Table, Chunk] | None:
+        """As ``claim``, of any table, and none that another helper gave up."""
+        self.check(epoch)
+        for entry in self.tables.values():
+            if entry.left or not entry.planned:
+                continue
+            mine = [each for each in entry.chunks if each.copier == copier]
+            pending = [
+                each
+                for each in entry.chunks
+                if each.chunk.state == "pending"
+                and not (each.kept or each.chunk.range.whole)
+            ]
+            for held in [*mine, *pending][:1]:
+                held.chunk, held.copier = replace(held.chunk, state="copying"), copier
+                return entry.table, held.chunk
+        return None
 
     def _held(self) -> Iterator[Held]:
         """The chunks that a copier has."""

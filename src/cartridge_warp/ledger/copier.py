@@ -49,10 +49,18 @@ class LedgerCopier(Generic[H]):
     come.
     """
 
-    def __init__(self, destination: LedgerDestination[H]) -> None:
+    def __init__(
+        self,
+        destination: LedgerDestination[H],
+        *,
+        epoch: int | None = None,
+        worker: str = "",
+    ) -> None:
+        """worker: the process that helps the owner of this epoch, if it is one."""
         self._there = destination
-        self._epoch = destination.epoch
-        self._name = uuid.uuid4().hex
+        self._epoch = destination.epoch if epoch is None else epoch
+        self._name = worker + uuid.uuid4().hex
+        self._helps = bool(worker)
         self._job: _Job[H] | None = None
 
     def claim(self, table: Table) -> Chunk | None:
@@ -117,7 +125,7 @@ class LedgerCopier(Generic[H]):
                 raise _Abort
         # Where the store is away the chunk stays ours: the next claim finds it.
         with suppress(DestinationUnavailable), self._there.transaction() as (_, ledger):
-            ledger.hand_back(self._name)
+            ledger.hand_back(self._name, kept=self._helps)
 
     def close(self) -> None:
         self.abort()

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from ..model import Chunk, ChunkRange, ClusterTime
 from .store import query, unsigned
+
+#: What ``chunk_of`` makes a chunk of.
+COLUMNS: Final = (
+    "chunk_id, lower, upper, whole, state, documents, resync, read_time, read_until"
+)
 
 
 def add(
@@ -73,8 +79,7 @@ def by_table(
     """
     cur.execute(
         query(
-            "SELECT table_name, chunk_id, lower, upper, whole, state, documents,"
-            " resync, read_time, read_until FROM {meta}.snapshot_chunks"
+            "SELECT table_name, " + COLUMNS + " FROM {meta}.snapshot_chunks"
             " WHERE schema_name = %s ORDER BY table_name, ordinal, chunk_id",
             meta,
         ),
@@ -82,9 +87,29 @@ def by_table(
     )
     rows = cur.fetchall()
     return {
-        name: tuple(_chunk(row[1:]) for row in group)
+        name: tuple(chunk_of(row[1:]) for row in group)
         for name, group in groupby(rows, key=itemgetter(0))
     }
+
+
+def standing(
+    cur: Cursor[TupleRow], meta: str, schema: str, table: str, chunks: Sequence[int]
+) -> list[tuple[Chunk, bool]]:
+    """These chunks, and what was split off them, as they are now.
+
+    With each: has it dead letters? All are of one moment.
+    """
+    cur.execute(
+        query(
+            "SELECT documents > rows, " + COLUMNS + " FROM {meta}.snapshot_chunks"
+            " WHERE schema_name = %(schema)s AND table_name = %(table)s"
+            " AND ordinal IN (SELECT ordinal FROM {meta}.snapshot_chunks"
+            " WHERE chunk_id = ANY(%(chunks)s)) ORDER BY ordinal, chunk_id",
+            meta,
+        ),
+        {"schema": schema, "table": table, "chunks": list(chunks)},
+    )
+    return [(chunk_of(row[1:]), row[0]) for row in cur.fetchall()]
 
 
 def claim(
@@ -107,17 +132,17 @@ def claim(
                   AND (state = 'pending' OR (state = 'copying'
                        AND epoch = %(epoch)s AND worker = %(worker)s))
                 ORDER BY state, ordinal, chunk_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING chunk_id, lower, upper, whole, state, documents, resync,
-                read_time, read_until
-            """,
+            RETURNING """
+            + COLUMNS,
             meta,
         ),
         {"schema": schema, "table": table, "epoch": epoch, "worker": worker},
     ).fetchone()
-    return None if row is None else _chunk(row)
+    return None if row is None else chunk_of(row)
 
 
-def _chunk(row: TupleRow) -> Chunk:
+def chunk_of(row: TupleRow) -> Chunk:
+    """A chunk of ``COLUMNS``."""
     number, lower, upper, whole, state, documents, resync, *times = row
     read_time, read_until = (unsigned(time) or 0 for time in times)
     where = ChunkRange(lower, upper, whole)
@@ -175,23 +200,26 @@ def split_off(
                 (schema_name, table_name, ordinal, lower, upper, resync)
             SELECT schema_name, table_name, ordinal, %s, %s, resync
             FROM {meta}.snapshot_chunks WHERE chunk_id = %s
-            RETURNING chunk_id, lower, upper, whole, state, documents, resync,
-                read_time, read_until
-            """,
+            RETURNING """
+            + COLUMNS,
             meta,
         ),
         (lower, chunk.range.upper, chunk.chunk_id),
     ).fetchone()
-    return None if row is None else _chunk(row)
+    return None if row is None else chunk_of(row)
 
 
 def hand_back(
     cur: Cursor[TupleRow], meta: str, chunk: Chunk, epoch: int, worker: int
 ) -> None:
-    """Make a claimed chunk ``pending`` again; another's claim is left alone."""
+    """Make a claimed chunk ``pending`` again; another's claim is left alone.
+
+    What a worker of another process gives up, the owner copies: see ``shared``.
+    """
     cur.execute(
         query(
-            "UPDATE {meta}.snapshot_chunks SET state = 'pending'"
+            "UPDATE {meta}.snapshot_chunks"
+            " SET state = 'pending', kept = kept OR worker < 0"
             " WHERE chunk_id = %s AND state = 'copying' AND epoch = %s AND worker = %s",
             meta,
         ),

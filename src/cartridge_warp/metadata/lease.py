@@ -12,6 +12,16 @@ from .store import query
 SILENT_SECONDS = 6.0
 
 
+class Terms(Struct, frozen=True):
+    """What the owner of a schema and whoever helps it have to have alike.
+
+    settings: as JSON, so that a difference can be named.
+    """
+
+    version: str
+    settings: str
+
+
 class Holder(Struct, frozen=True):
     """Who has a lease that is alive. silent: seconds since its last sign of life."""
 
@@ -51,17 +61,21 @@ def holder(cur: Cursor[TupleRow], meta: str, schema: str) -> Holder | None:
 
 
 def take(
-    cur: Cursor[TupleRow], meta: str, schema: str, instance: str, epoch: int
+    cur: Cursor[TupleRow],
+    meta: str,
+    schema: str,
+    instance: str,
+    epoch: int,
+    terms: Terms,
 ) -> None:
     """Give the lease to ``instance``, which owns the schema at ``epoch``."""
     cur.execute(
         query(
-            "UPDATE {meta}.schema_leases"
-            " SET instance = %s, epoch = %s, heartbeat_at = clock_timestamp()"
-            " WHERE schema_name = %s",
+            "UPDATE {meta}.schema_leases SET instance = %s, epoch = %s, version = %s,"
+            " settings = %s, heartbeat_at = clock_timestamp() WHERE schema_name = %s",
             meta,
         ),
-        (instance, epoch, schema),
+        (instance, epoch, terms.version, terms.settings, schema),
     )
 
 

@@ -8,13 +8,30 @@ CREATE TABLE {meta}.layout (
 INSERT INTO {meta}.layout (version) VALUES (3);
 
 -- Who works on a schema, and when it last gave a sign of life; without one it was given
--- up. It decides who waits. What makes it safe is the epoch in sync_markers.
+-- up. It decides who waits. What makes it safe is the epoch in sync_markers. version,
+-- settings: what a process that wants to help has to have too.
 CREATE TABLE {meta}.schema_leases (
     schema_name text PRIMARY KEY,
     epoch bigint NOT NULL DEFAULT 0,
     instance text NOT NULL DEFAULT '',
-    heartbeat_at timestamptz
+    heartbeat_at timestamptz,
+    version text NOT NULL DEFAULT '',
+    settings text NOT NULL DEFAULT ''
 );
+
+-- Connections of other processes that help the owner of this epoch with its first
+-- copies. admitted: the owner knows of it, and it may claim chunks. Who is not in here
+-- may not.
+CREATE TABLE {meta}.copy_workers (
+    worker_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    epoch bigint NOT NULL,
+    instance text NOT NULL,
+    admitted boolean NOT NULL DEFAULT false,
+    joined_at timestamptz NOT NULL DEFAULT now(),
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX copy_workers_by_schema ON {meta}.copy_workers (schema_name);
 
 -- Where a schema stands, and who may write it: one row a lane, the same epoch in all.
 -- cluster_time: seconds << 32 | increment, unsigned; from 2038 on it is more than a
@@ -62,9 +79,10 @@ CREATE TABLE {meta}.batch_markers (
 -- The ranges of _id a table is first copied by, or of its last resync. Bounds: lower
 -- inside, upper outside. Their order is that of (ordinal, chunk_id): what is split off
 -- has its chunk's ordinal. whole: it is never split. worker: the copier's slot in the
--- owner's process. Cluster times: what was committed up to read_time is in the rows, and
--- nothing newer than read_until. Of a resync: rows that differed were written, rows of
--- no document removed.
+-- owner's process, or below 0 that of another one, minus its worker_id. kept: another
+-- process gave it up, and the owner copies it. Cluster times: what was committed up to
+-- read_time is in the rows, and nothing newer than read_until. Of a resync: rows that
+-- differed were written, rows of no document removed.
 CREATE TABLE {meta}.snapshot_chunks (
     chunk_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     schema_name text NOT NULL,
@@ -86,7 +104,8 @@ CREATE TABLE {meta}.snapshot_chunks (
     resync boolean NOT NULL DEFAULT false,
     whole boolean NOT NULL DEFAULT false,
     written bigint NOT NULL DEFAULT 0,
-    removed bigint NOT NULL DEFAULT 0
+    removed bigint NOT NULL DEFAULT 0,
+    kept boolean NOT NULL DEFAULT false
 );
 CREATE INDEX snapshot_chunks_by_table
     ON {meta}.snapshot_chunks (schema_name, table_name, state, ordinal, chunk_id);

@@ -72,6 +72,19 @@ class ErrorEntry(Struct, frozen=True):
     count: int = 1
 
 
+class CopyingStatus(Struct, frozen=True):
+    """A chunk that is being copied. instance: the process that does it.
+
+    owner: which owns the schema; else it is a worker.  seconds: since it was claimed.
+    """
+
+    table: str
+    chunk: int
+    instance: str | None
+    owner: bool
+    seconds: float
+
+
 class SchemaStatus(Struct, frozen=True):
     """A schema: its markers, its newest run, its tables, its newest errors.
 
@@ -92,6 +105,7 @@ class SchemaStatus(Struct, frozen=True):
     run_status: str | None
     instance: str | None
     tables: tuple[TableStatus, ...]
+    copying: tuple[CopyingStatus, ...]
     errors: tuple[ErrorEntry, ...]
 
 
@@ -149,6 +163,7 @@ def _schema(
         run_status=run,
         instance=instance,
         tables=_tables(cur, meta, schema),
+        copying=_copying(cur, meta, schema, epoch, instance),
         errors=_errors(cur, meta, schema, errors),
     )
 
@@ -206,6 +221,30 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
     rows = cur.fetchall()
     pending = letters.count_pending(cur, meta, schema)
     return tuple(TableStatus(*(*row, pending.get(row[0], 0))) for row in rows)
+
+
+def _copying(
+    cur: Cursor[TupleRow], meta: str, schema: str, epoch: int, owner: str | None
+) -> tuple[CopyingStatus, ...]:
+    """Who copies which chunk; what a former owner left open is nobody's."""
+    cur.execute(
+        query(
+            """
+            SELECT c.table_name, c.chunk_id, split_part(w.instance, ' ', 1),
+                c.worker >= 0, extract(epoch FROM now() - c.claimed_at)::float8
+            FROM {meta}.snapshot_chunks c
+            LEFT JOIN {meta}.copy_workers w ON w.worker_id = -c.worker
+            WHERE c.schema_name = %s AND c.state = 'copying' AND c.epoch = %s
+            ORDER BY c.table_name, c.ordinal, c.chunk_id
+            """,
+            meta,
+        ),
+        (schema, epoch),
+    )
+    return tuple(
+        CopyingStatus(table, chunk, owner if owns else worker, owns, seconds)
+        for table, chunk, worker, owns, seconds in cur.fetchall()
+    )
 
 
 def _errors(

@@ -1,5 +1,5 @@
 -- From layout 2 to 3: markers of batch mode, the rows of deleted documents,
--- resyncs.
+-- resyncs, workers.
 
 CREATE TABLE {meta}.batch_markers (
     schema_name text NOT NULL,
@@ -36,7 +36,23 @@ ALTER TABLE {meta}.snapshot_chunks
     ADD COLUMN resync boolean NOT NULL DEFAULT false,
     ADD COLUMN whole boolean NOT NULL DEFAULT false,
     ADD COLUMN written bigint NOT NULL DEFAULT 0,
-    ADD COLUMN removed bigint NOT NULL DEFAULT 0;
+    ADD COLUMN removed bigint NOT NULL DEFAULT 0,
+    ADD COLUMN kept boolean NOT NULL DEFAULT false;
+
+ALTER TABLE {meta}.schema_leases
+    ADD COLUMN version text NOT NULL DEFAULT '',
+    ADD COLUMN settings text NOT NULL DEFAULT '';
+
+CREATE TABLE {meta}.copy_workers (
+    worker_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text NOT NULL,
+    epoch bigint NOT NULL,
+    instance text NOT NULL,
+    admitted boolean NOT NULL DEFAULT false,
+    joined_at timestamptz NOT NULL DEFAULT now(),
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX copy_workers_by_schema ON {meta}.copy_workers (schema_name);
 
 ALTER TABLE {meta}.table_state
     ADD COLUMN gone_at timestamptz,

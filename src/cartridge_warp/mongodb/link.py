@@ -37,6 +37,9 @@ _NEAR_SECONDS = 0.015
 #: that is gone, and not only slow, is noticed by the driver's monitor within seconds.
 _SOCKET_MS = 120_000
 
+#: How long the majority may take to confirm the primary, in milliseconds.
+_CONFIRM_MS = 10_000
+
 #: Where the connection string stands in the settings.
 _SETTING = "source.connection_string"
 
@@ -140,6 +143,21 @@ class Link:
         which has no such time and no other member that could be behind."""
         time = self.ask({"ping": 1}, admin=True).get("operationTime")
         return 0 if time is None else _number(time)
+
+    def confirmed_time(self) -> ClusterTime:
+        """The same, of a primary that no other one has replaced when this was asked."""
+        # The collection needs not exist: the server asks the majority all the same.
+        self.ask(
+            {
+                "find": "cartridge_warp",
+                "limit": 1,
+                "singleBatch": True,
+                "projection": {"_id": 1},
+                "readConcern": {"level": "linearizable"},
+                "maxTimeMS": _CONFIRM_MS,
+            }
+        )
+        return self.newest_time()
 
     def oldest_time(self) -> ClusterTime | None:
         """The oldest time in the primary's oplog.

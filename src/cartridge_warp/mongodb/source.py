@@ -96,6 +96,15 @@ class MongoSource:
         """
         return self._link.newest_time()
 
+    def confirmed_time(self) -> ClusterTime:
+        """The same, of a primary that a majority confirms to be one.
+
+        Whoever follows the stream knows of the newest primary, and its driver turns
+        from a former one. A process that does not follow it could ask such a one, whose
+        oplog lacks changes that the stream has told of.
+        """
+        return self._link.confirmed_time()
+
     def order(self, token: bytes) -> bytes:
         """What sorts tokens as the stream has them; only decodes."""
         return tokens.order(token)

@@ -75,11 +75,18 @@ class PostgresCopier:
     first by the next ``claim`` of this copier, or of the one that takes its place.
     """
 
-    def __init__(self, settings: DestinationSettings, tenure: Tenure) -> None:
+    def __init__(
+        self,
+        settings: DestinationSettings,
+        tenure: Tenure,
+        *,
+        role: str = "copy",
+        slot: int | None = None,
+    ) -> None:
         self._tenure = tenure
-        name = application_name("copy", tenure.schema)
+        name = application_name(role, tenure.schema)
         self._link = Link(settings, name, tenure.timeline)
-        self._slot = tenure.take_slot()
+        self._slot = tenure.take_slot() if slot is None else slot
         self._claimed: Chunk | None = None
         self._staging = Staging()
         self._upserter = Upserter(tenure.meta, self._staging)

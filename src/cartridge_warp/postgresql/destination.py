@@ -11,7 +11,9 @@ from psycopg.rows import TupleRow
 
 from cwarp_core import BatchEncoder
 
+from .. import __version__
 from ..config import DestinationSettings, SchemaSettings
+from ..config.agreed import agreed
 from ..errors import (
     DestinationError,
     Fenced,
@@ -31,6 +33,7 @@ from ..metadata import (
     runs,
     signals,
     store,
+    workers,
 )
 from ..model import (
     Absent,
@@ -48,18 +51,20 @@ from ..model import (
 )
 from ..rows import encoder_of
 from ..schema import evolve
-from . import absent, ddl, keys, preflight, resyncs, structure
+from . import absent, ddl, keys, member, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
 from .instance import Instance
+from .member import PostgresMember
+from .sharing import PostgresSharing, role
 from .tenure import Tenure
 
 #: How long a structure change may keep readers of the table waiting.
 _DDL_LOCK_MS = 2_000
 
 #: Of the connections that an owner's transactions may hold locks on.
-_ROLES = ("stream", "copy", "structure")
+_ROLES = ("stream", "copy", "structure", "lease")
 
 _SAFETIES = ("SAFE", "RISKY", "DANGEROUS", "INCOMPATIBLE")
 
@@ -76,6 +81,7 @@ class PostgresDestination:
         self._lease = Link(settings, application_name("lease", schema.name))
         self._leasing = threading.Lock()
         self._instance = Instance.of_this_process()
+        self._terms = lease.Terms(__version__, agreed(schema))
         self._owned: Tenure | None = None
         self._run_id = 0
         self._run_status = "stopped"
@@ -98,7 +104,10 @@ class PostgresDestination:
             store.check_source(cur, meta, schema, self._database, identity)
             self._check_lease(cur)
             layout.create_schema(cur, schema)
-            lease.end_former(cur, [application_name(each, schema) for each in _ROLES])
+            helpers = map(role, workers.numbers(cur, meta, schema))
+            names = [application_name(each, schema) for each in (*_ROLES, *helpers)]
+            lease.end_former(cur, names)
+            workers.forget(cur, meta, schema)
             found = store.take_ownership(cur, meta, schema, self._database, identity)
             if not found.positions and any(
                 each.planned and each.batch is None
@@ -109,7 +118,9 @@ class PostgresDestination:
                     hint="their changes since cannot be known: forget the schema as "
                     "docs/troubleshooting.md says (exit 6), and it is copied again",
                 )
-            lease.take(cur, meta, schema, self._instance.text, found.epoch)
+            lease.take(
+                *(cur, meta, schema, self._instance.text, found.epoch), self._terms
+            )
             chunks.reset(cur, meta, schema)
             runs.end_run(cur, meta, self._run_id, self._run_status)
             run_id = runs.start_run(
@@ -307,6 +318,17 @@ class PostgresDestination:
         with self._link.transaction() as cur:
             registry.know(cur, self._meta, table.schema, table.name, origin)
             self._check_owner(cur)
+
+    # --- workers of other processes ---------------------------------------------
+
+    def sharing(self) -> PostgresSharing:
+        return PostgresSharing(self._tenure, self._lease, self._leasing)
+
+    def join(self, identity: SourceIdentity, connections: int) -> PostgresMember:
+        return member.join(
+            *(self._settings, self._schema, self._database),
+            *(identity, self._terms, connections),
+        )
 
     # --- data -------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from .ownership import Ownership
 from .passes import BatchMode, WorksAhead
 from .powers import Connections, CountedLetters, Locks, RefusedRows, RewrittenKeys
 from .resyncs import ResyncsInPlace
+from .sharing import SharedCopies
 from .structure import Structure
 from .values import Values
 
@@ -27,6 +28,7 @@ __all__ = [
     "RefusedRows",
     "ResyncsInPlace",
     "RewrittenKeys",
+    "SharedCopies",
     "SoftDeletes",
     "WorksAhead",
 ]

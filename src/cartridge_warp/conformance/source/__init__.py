@@ -9,6 +9,7 @@ from .hooks import SourceHooks
 from .increments import BatchReads
 from .life import Life
 from .powers import (
+    ConfirmedTimes,
     HeadRoom,
     LostHistory,
     PassingCollections,
@@ -21,6 +22,7 @@ from .times import Times
 
 __all__ = [
     "BatchReads",
+    "ConfirmedTimes",
     "HeadRoom",
     "LostHistory",
     "PassingCollections",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from ...errors import HistoryLost
-from ...powers import KnowsPassing
+from ...powers import ConfirmsTime, KnowsPassing
 from ...protocols import KnowsOldest
 from ..documents import document, documents, element
 from ..promise import Promise
@@ -147,6 +147,23 @@ class HeadRoom(SourceHooks):
         promise.kept(
             oldest is None or oldest <= source.newest_time(), f"it says {oldest}"
         )
+
+
+class ConfirmedTimes(SourceHooks):
+    """It is a ``powers.ConfirmsTime``."""
+
+    def test_a_confirmed_time_is_behind_what_was_told(self) -> None:
+        promise = Promise(
+            "ConfirmsTime.confirmed_time",
+            "As ``Source.newest_time``, whoever the stream has told.",
+        )
+        source, other = self.source(), self.source()
+        followed = self.follow(source, source.position_now())
+        self.insert("c", [document(1)])
+        told = followed.count(1)[-1].cluster_time
+        promise.kept(isinstance(other, ConfirmsTime), "it has no confirmed_time")
+        assert isinstance(other, ConfirmsTime)
+        promise.kept(other.confirmed_time() >= told, "it is older")
 
 
 class PassingCollections(SourceHooks):
