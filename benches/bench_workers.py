@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -119,20 +118,15 @@ def _worker(arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes
     """One that has connected, and waits."""
     child = _started("worker", [*arguments, "--log-format", "json"], env)
     assert child.stderr is not None
-    for line in _lines(child):
+    for line in child.stderr:
         if _WAITS in line:
             return child
     raise SystemExit("the worker ended before it waited")
 
 
-def _lines(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    assert child.stderr is not None
-    yield from child.stderr
-
-
 def _end(child: subprocess.Popen[bytes]) -> None:
-    for _ in _lines(child) if child.stderr else ():
-        pass
+    if child.stderr is not None:
+        child.stderr.read()
     if child.wait():
         raise SystemExit(f"a process ended with exit code {child.returncode}")
 
