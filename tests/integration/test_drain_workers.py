@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from pymongo.database import Database
@@ -21,7 +23,7 @@ from cartridge_warp.model import (
     SourceIdentity,
     Table,
 )
-from command import command, environment, sync
+from command import command, environment
 
 SCHEMA = SchemaSettings(name="shop", database="shop")
 IDENTITY = SourceIdentity("rs", "7.0")
@@ -57,6 +59,21 @@ def owned(directory: Path) -> Clocked:
     return owner
 
 
+@contextlib.contextmanager
+def running(*arguments: str, err: int | IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command whose destination is a drain; ended by force after the block."""
+    with subprocess.Popen(
+        command(*arguments),
+        env=environment({"CARTRIDGE_WARP_DESTINATION__TYPE": "drain"}),
+        stdout=subprocess.DEVNULL,
+        stderr=err,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_copy_of_two_processes(
     mongo_db: Database[dict[str, Any]], mongo_uri: str, tmp_path: Path
 ) -> None:
@@ -67,27 +84,23 @@ def test_a_copy_of_two_processes(
         )
     source = embedded.with_database(mongo_uri, mongo_db.name)
     arguments = (source, f"drain://{tmp_path}", "--schema", "shop")
-    env = {"CARTRIDGE_WARP_DESTINATION__TYPE": "drain"}
     ports = ("--metrics-port=0", "--health-port=0")
-    with subprocess.Popen(
-        command("worker", *ports, *arguments, "--log-format=json"),
-        env=environment(env),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    ) as worker:
-        try:
-            assert worker.stderr is not None
-            for line in worker.stderr:
-                if "no process owns schema shop" in line:
-                    break
-            ended = sync(*arguments, "--once", env=env)
-            rest = worker.stderr.read()
-            assert worker.wait(60) == 0, rest
-        finally:
-            worker.kill()
-    assert ended.code == 0, ended.err
-    assert '"a worker has joined"' in ended.err
+    log = "--log-format=json"
+    with (
+        (tmp_path / "sync.log").open("wb") as said,
+        running("worker", *ports, *arguments, log, err=subprocess.PIPE) as worker,
+    ):
+        assert worker.stderr is not None
+        for line in worker.stderr:
+            if b"no process owns schema shop" in line:
+                break
+        # Without an end of its own: a short copy could be over before the worker looks.
+        with running("sync", *ports, *arguments, log, err=said) as owner:
+            _, rest = worker.communicate(timeout=60)
+            assert worker.returncode == 0, rest
+            owner.terminate()
+            assert owner.wait(30) == 0
+    assert '"a worker has joined"' in (tmp_path / "sync.log").read_text()
     ledger = Ledger.of((tmp_path / "shop.ledger").read_bytes())
     assert [each.documents for each in ledger.states()] == [DOCUMENTS]
 
