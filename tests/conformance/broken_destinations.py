@@ -106,7 +106,7 @@ def a_position_may_go_back(patch: Patch) -> None:
 
 @noticed_by(MUTATIONS, "test_a_claim_alone_can_be_aborted")
 def what_is_aborted_stays_claimed(patch: Patch) -> None:
-    patch.setattr(Ledger, "hand_back", lambda *_: None)
+    patch.setattr(Ledger, "hand_back", lambda *_, **__: None)
 
 
 @noticed_by(MUTATIONS, "test_no_two_copiers_have_one_chunk")
