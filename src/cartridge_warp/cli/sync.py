@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import logging
 import shlex
 import sys
-from pathlib import Path
-from urllib.parse import unquote
 
 import click
 
 from cartridge_warp import logs, registry
 from cartridge_warp.config import SchemaSettings, Settings
 from cartridge_warp.engine import runner
-from cartridge_warp.engine.progress import Progress
-from cartridge_warp.engine.signals import StopSignal
 from cartridge_warp.errors import (
     ConfigError,
     DestinationUnavailable,
@@ -26,15 +21,10 @@ from cartridge_warp.errors import (
 )
 
 from . import progress as views
-from .options import FILE, configure_logs, env_file_option, load, log_options, placing
-from .servers import serving
-
-log = logging.getLogger(__name__)
+from .running import Given, run_options, running
 
 
 @click.command(short_help="Copy everything, then apply every change.")
-@click.argument("src", required=False, metavar="[SRC")
-@click.argument("dst", required=False, metavar="DST]")
 @click.option(
     "--schema",
     metavar="NAME",
@@ -57,51 +47,19 @@ log = logging.getLogger(__name__)
     help="Begin at a new position, and compare every table with its collection: what "
     "differs is mended in place. The way out of lost history (exit 6).",
 )
-@click.option("--config", "config_file", type=FILE, metavar="FILE", help="A YAML file.")
-@env_file_option
 @click.option(
     "--mode",
     type=click.Choice(("single", "multi")),
     help="Sync one schema of the configuration or all of them in this process.",
 )
-@click.option(
-    "--progress",
-    "style",
-    type=click.Choice(views.STYLES),
-    default="auto",
-    show_default=True,
-    help="live: a table on the terminal. log: a log line every 10 s. json: a JSON line "
-    "a second on stdout. auto: live on a terminal, else log.",
-)
-@click.option(
-    "--metrics-port",
-    type=int,
-    metavar="PORT",
-    help="Port of /metrics; 0 takes a free one.  [default: 8080]",
-)
-@click.option(
-    "--health-port",
-    type=int,
-    metavar="PORT",
-    help="Port of /health, /ready, /startup and /status.json; 0 takes a free one.  "
-    "[default: 8081]",
-)
-@log_options
+@run_options
 def sync(
-    src: str | None,
-    dst: str | None,
+    given: Given,
     schema: str | None,
     tables: str | None,
     once: bool,
     full_resync: bool,
-    config_file: Path | None,
-    env_file: Path | None,
     mode: str | None,
-    style: str,
-    metrics_port: int | None,
-    health_port: int | None,
-    log_format: str | None,
-    log_level: str | None,
 ) -> int:
     """Copy every document of SRC into DST, then apply every change until stopped.
 
@@ -116,41 +74,23 @@ def sync(
     /metrics and the probes are served on 127.0.0.1. A port that is in use is an error
     with --config or a --...-port option, and only a warning without.
     """
-    if (src is None) != (dst is None):
-        raise click.UsageError("SRC and DST belong together: give both or neither")
-    if schema == "":
-        raise click.BadParameter("no schema is named", param_hint="'--schema'")
     if mode == "multi" and schema is not None:
         raise click.UsageError("--schema takes one schema, --mode multi takes all")
-    settings = load(
-        config_file,
-        {
-            **connections(src, dst),
-            "single_schema_name": schema,
-            "mode": mode,
-            "global_table_whitelist": tables,
-            "monitoring.prometheus.port": metrics_port,
-            "monitoring.health.port": health_port,
-        },
-        env_file,
-    )
-    configure_logs(settings.monitoring, log_format, log_level, hold=True)
-    asked_for = (config_file, metrics_port, health_port) != (None, None, None)
-    progress, stop = Progress(began=logs.release), StopSignal()
-    with (
-        placing(settings.places),
-        serving(settings.monitoring, progress, required=asked_for),
-        stop.install(),
-    ):
+    overrides = {
+        "single_schema_name": schema,
+        "mode": mode,
+        "global_table_whitelist": tables,
+    }
+    with running(given, overrides, ports_required=given.config_file is not None) as run:
         if tables is not None:
-            _check_tables(settings, _names(tables))
-        with views.shown(progress, style):
+            _check_tables(run.settings, _names(tables))
+        with views.shown(run.progress, given.style):
             try:
                 code = runner.run(
-                    settings,
+                    run.settings,
                     once=once,
-                    progress=progress,
-                    stop=stop,
+                    progress=run.progress,
+                    stop=run.stop,
                     full_resync=full_resync,
                 )
             except HistoryLost as error:
@@ -168,21 +108,6 @@ def _healing(hint: str) -> str:
     words = [word for word in sys.argv[1:] if word != "--full-resync"]
     command = shlex.join(["cwarp", *map(logs.redact, words), "--full-resync"])
     return f"run: {command}; {hint}"
-
-
-def connections(src: str | None, dst: str | None) -> dict[str, object]:
-    return {
-        "source.connection_string": src,
-        "source.database": None if src is None else _database_of(src),
-        "destination.connection_string": dst,
-    }
-
-
-def _database_of(uri: str) -> str | None:
-    """The database in a MongoDB URI: after the hosts, before the options."""
-    place = uri.partition("://")[2].rpartition("@")[2]
-    name = place.partition("?")[0].partition("/")[2]
-    return unquote(name) or None
 
 
 def _names(tables: str) -> list[str]:
