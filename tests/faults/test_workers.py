@@ -24,6 +24,9 @@ SETTINGS = {"source": {}, "snapshot_workers": 1, "stream_batch_size": 60}
 DOCUMENTS = 100_000
 PAD = "x" * 1_800
 
+#: What a worker says of a chunk whose table would have to change.
+LEFT = "a chunk is left to the owner"
+
 #: After so many seconds without a sign of life a worker is taken for dead.
 SILENT = 6.0
 
@@ -114,8 +117,9 @@ def test_a_worker_is_killed(scene: Scene, kill: str) -> None:
         assert worker.wait() == -signal.SIGKILL, worker.tail()
         assert other.wait() == 0, other.tail()
     scene.recovers(sync)
-    # What it had in hand, and no more.
-    assert chunks(scene, "kept") <= 1
+    # What it had in hand, and no more than what is for the owner alone.
+    left = sum(each.log().count(LEFT) for each in (worker, other))
+    assert chunks(scene, "kept") <= 1 + left
 
 
 @pytest.mark.slow

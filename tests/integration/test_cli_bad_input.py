@@ -49,6 +49,7 @@ def lone_mongod(directory: Path, *arguments: str) -> Iterator[int]:
         [
             *(str(embedded.find_mongod()), "--dbpath", str(directory)),
             *("--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"),
+            *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
             *("--wiredTigerCacheSizeGB", "0.25", "--quiet", *arguments),
         ],
         stdout=subprocess.DEVNULL,

@@ -12,7 +12,8 @@ from .mutations import MUTATIONS, SECOND_LOCKS, Mutation
 from .plan import Plan, plan_of
 from .run import run
 
-pytestmark = pytest.mark.faults
+# A test of the tests: it says nothing new of a change to the product.
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 #: Seeds that may pass before one fails.
 PATIENCE = 500
