@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,10 @@ __all__ = [
     "standalone_server",
     "standalone_uri",
 ]
+
+# A shell lets its background jobs ignore SIGINT, and so would every process that a test
+# starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
