@@ -209,6 +209,23 @@ def a_strategy_is_that_of_the_first_start(patch: Patch) -> None:
     patch.setattr(Tables, "_as_set", lambda _, table: table)
 
 
+@mutation(once=True, structure=True, expanded=True, initial=0, pause=0.3)
+def the_end_is_asked_for_before_the_last_is_taken(patch: Patch) -> None:
+    """What is taken may begin a copy, which `once` has to wait for."""
+    turn = Stream._turn
+
+    def early(self: Any) -> Any:
+        asked = self._until
+        end = asked()
+        self._until = lambda: end
+        try:
+            return turn(self)
+        finally:
+            self._until = asked
+
+    patch.setattr(Stream, "_turn", early)
+
+
 # --- positions, lanes, transactions -------------------------------------------------
 
 

@@ -28,8 +28,8 @@ DRAIN_SECONDS = 5.0
 class Stream:
     """Follows the source from the smallest of the lanes' ``positions`` on.
 
-    until: asked at every turn; the stream ends as soon as its position has reached the
-    time it answers, None: not yet. Without ``until`` it never ends.
+    until: asked again and again; the stream ends as soon as its position has reached
+    the time it answers, None: not yet. Without ``until`` it never ends.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Stream:
     def _turn(self) -> Position | None:
         """What can be done at once; the end's position when it is reached."""
         self._line.progress.turn()
-        until = self._until() if self._until is not None else None
         with self._news:
             self._news.wait_for(self._has_work, TURN_SECONDS)
             arrival = self._feed.take() if self._has_room else None
@@ -93,9 +92,9 @@ class Stream:
         elif self._ready and self._lanes.free:
             self._submit()
         self._resync()
-        if self._ends(until) or self._rests():
+        if self._ends() or self._rests():
             position = self._level()
-            return position if self._ends(until) else None
+            return position if self._ends() else None
         return None
 
     def _has_work(self) -> object:
@@ -247,9 +246,14 @@ class Stream:
             and self._lanes.rested >= IDLE_SECONDS
         )
 
-    def _ends(self, until: ClusterTime | None) -> bool:
-        """Is everything up to ``until`` taken? Several events can share one time, so
-        only a settled place is behind them all."""
+    def _ends(self) -> bool:
+        """Is everything taken that there has to be? Several events can share one time,
+        so only a settled place is behind them all.
+
+        Asked anew whenever something was taken or committed: that may have begun a
+        copy, and its end is then another one.
+        """
+        until = self._until() if self._until is not None else None
         at = self._reached
         if until is None or at is None or self._batcher.inside_transaction:
             return False
