@@ -127,13 +127,13 @@ def test_the_role_may_only_read_for_a_while(
         ),
         pytest.param(
             f"ALTER TABLE {SCHEMA}.orders DROP COLUMN price",
-            ("price", "does not exist"),
+            ("price", "was dropped outside"),
             id="column",
             marks=pytest.mark.slow,
         ),
         pytest.param(
             f"ALTER TABLE {SCHEMA}.orders ALTER COLUMN n TYPE boolean USING true",
-            ("column", '"n"'),
+            ("column n of", "was changed outside to boolean"),
             id="type",
             marks=pytest.mark.slow,
         ),

@@ -118,13 +118,14 @@ class Shape:
             return
         for reject in batch.rejects:
             if reject.code == "misfit":
-                column = self.table.columns[reject.column].name
+                column = self.table.columns[reject.column]
+                log.debug("a value does not fit", extra={"key": reject.key})
                 raise MisfitError(
-                    f"{self.table.schema}.{self.table.name}: a value of the document "
-                    f"with _id {_shortened(reject.key)} does not fit the column "
-                    f"{column}",
+                    f"{self.table.schema}.{self.table.name}: a value does not fit the "
+                    f"column {column.name} ({reject.code} for {column.type}, at byte "
+                    f"{reject.offset} of its document)",
                     hint="nothing was kept; mend the document, or set on_misfit to "
-                    "rescue or dead_letter",
+                    "rescue or dead_letter; --log-level DEBUG tells its _id",
                 )
 
     def make_up(self, keys: Collection[str]) -> None:
@@ -171,7 +172,14 @@ class Shape:
             extra={
                 "table": table.name,
                 "version": newest.version,
-                "columns": [change.column.name for change in changes],
+                "columns": [
+                    *(
+                        each.column.name
+                        for each in changes
+                        if each.kind != "add_column"
+                    ),
+                    *(each.name for each in newest.columns[len(table.columns) :]),
+                ],
             },
         )
 
@@ -188,13 +196,6 @@ class Shape:
                 "trigger), start again, and make it anew when the key is rewritten",
             },
         )
-
-
-def _shortened(key: str | None) -> str:
-    """An ``_id`` in a message; ids can be documents of any size."""
-    if key is None:
-        return "unreadable"
-    return key if len(key) <= 200 else f"{key[:200]}..."
 
 
 def _unheld(batch: EncodedBatch) -> frozenset[str]:

@@ -104,20 +104,18 @@ def cells(table: Table) -> tuple[str, ...]:
     return (KEY, *(column.name for column in table.columns), *source_ts, EXTRA)
 
 
-def columns(table: Table) -> tuple[str, ...]:
-    """The columns that no statement of ours can do without."""
-    marks = (table.deleted_column, DELETED_AT) if table.deleted_column else ()
-    return (*cells(table), *marks)
+def cell_types(table: Table) -> list[str]:
+    """The type of each cell of ``cells``, as PostgreSQL calls it."""
+    kinds = [key_type(table), *(_plain(column.type) for column in table.columns)]
+    if table.options.source_ts:
+        kinds.append("timestamptz")
+    return [*kinds, "jsonb"]
 
 
 @lru_cache(maxsize=1024)
 def cell_oids(table: Table) -> tuple[int, ...]:
-    """The type of each cell of ``cells`` as PostgreSQL numbers its own types."""
-    kinds = [key_type(table), *(_plain(column.type) for column in table.columns)]
-    if table.options.source_ts:
-        kinds.append("timestamptz")
-    kinds.append("jsonb")
-    return tuple(psycopg.adapters.types[kind].oid for kind in kinds)
+    """The same, as PostgreSQL numbers its own types."""
+    return tuple(psycopg.adapters.types[kind].oid for kind in cell_types(table))
 
 
 def _plain(kind: str) -> str:

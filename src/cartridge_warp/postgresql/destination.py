@@ -51,7 +51,7 @@ from ..model import (
 )
 from ..rows import encoder_of
 from ..schema import evolve
-from . import absent, ddl, keys, member, preflight, resyncs, structure
+from . import absent, catalog, ddl, keys, member, preflight, resyncs, structure
 from .applier import PostgresApplier
 from .connection import Link, application_name
 from .copier import PostgresCopier
@@ -197,7 +197,7 @@ class PostgresDestination:
             # Whoever asks before ``open`` may have metadata of an older version.
             layout.ensure(cur, self._meta)
             states = registry.tables(cur, self._meta, self._schema)
-            structure.check_present(cur, self._schema, [each.table for each in states])
+            catalog.check(cur, self._schema, [each.table for each in states])
             return states
 
     def leave(self, tables: Sequence[Table]) -> None:
@@ -223,16 +223,19 @@ class PostgresDestination:
         reached("ddl_after")
 
     def evolve(self, table: Table, changes: Sequence[SchemaChange]) -> Table:
-        steps = tuple(changes)
-        after = evolve.apply(table, steps)
-        if after is table:
+        if not changes:
             return table
         # Once it has its lock, a rewrite takes as long as the table is large.
-        rewrites = after.key != table.key
+        rewrites = any(change.kind == "rewrite_key" for change in changes)
         with self._link.transaction(
             lock_ms=_DDL_LOCK_MS, statement_ms=0 if rewrites else None
         ) as cur:
             known = registry.newest(cur, self._meta, table.schema, table.name)
+            # The same ones when this is done again: a column that is ours by now is
+            # among the known.
+            taken = catalog.strangers(cur, known or table)
+            steps = evolve.apart(table, changes, taken)
+            after = evolve.apply(table, steps)
             if known is not None and evolve.same_structure(known, after):
                 return after
             if known is None or not evolve.same_structure(known, table):

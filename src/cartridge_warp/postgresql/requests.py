@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..config import DestinationSettings
 from ..metadata import registry, signals
+from . import catalog
 from .connection import Link, application_name
-from .structure import check_present
 
 
 def ask_resync(
@@ -24,7 +24,7 @@ def ask_resync(
         with link.transaction() as cur:
             known = [state.table for state in registry.tables(cur, meta, schema)]
             asked = [table for table in known if table.name in tables]
-            check_present(cur, schema, asked)
+            catalog.check(cur, schema, asked, exact=True)
             signals.ask(cur, meta, schema, [table.name for table in asked])
     finally:
         link.drop()

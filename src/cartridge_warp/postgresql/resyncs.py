@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from ..metadata import chunks, letters, registry, runs, signals, store
 from ..model import Chunk, ChunkRange, Origin, Table
-from . import ddl, structure
+from . import catalog, ddl, structure
 from .tenure import Tenure
 
 #: What the error log says of a table whose collection is gone, by policy.
@@ -29,7 +29,7 @@ def replan(
 ) -> list[Chunk]:
     """See ``powers.Resyncs.replan``. In the metadata's order of locks."""
     where = own.meta, table.schema, table.name
-    structure.check_present(cur, table.schema, [table])
+    catalog.check(cur, table.schema, [table], exact=True)
     letters.suspect(cur, *where)
     registry.set_origin(cur, *where, origin, gone=False)
     store.check_owner(cur, own.meta, own.schema, own.epoch)

@@ -85,8 +85,8 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 #: An empty table or column in its place would lack what was in it.
 RECOPY = (
-    'a table was changed outside: let it be copied again ("Copy one table again" in '
-    "docs/troubleshooting.md)"
+    "a table was changed outside: change it back, or let it be copied again "
+    '("Copy one table again" in docs/troubleshooting.md)'
 )
 
 _HINTS = {

@@ -10,14 +10,13 @@ from psycopg.rows import TupleRow
 
 from cwarp_core import EncodedBatch, Reply, key_encoding
 
-from ..errors import PreconditionError, StructureChanged
+from ..errors import StructureChanged
 from ..metadata import letters, registry
 from ..model import ClusterTime, Table
 from ..rows import encoder_of
-from . import merge
+from . import catalog, merge
 from .careful import Part, check_at_once
-from .ddl import columns
-from .sqlstate import RECOPY, refusal
+from .sqlstate import refusal
 from .upsert import Upserter
 
 #: Dead letters are read back so many at a time, so that large ones fit in memory.
@@ -31,41 +30,18 @@ def hold(
 
     Raises StructureChanged when the key of one is in another encoding by now: a row
     with the former one could be stored without an error, under a key that no delete
-    would ever find. A column that was added since does no harm.
+    would ever find. A column that was added since does no harm. Raises
+    PreconditionError where somebody else has changed one, see ``catalog.check``.
     """
     if not tables:
         return
     cur.execute(merge.lock(*tables))
+    catalog.check(cur, schema, tables)
     known = registry.keys(cur, meta, schema, [table.name for table in tables])
     for table in tables:
         if known.get(table.name, table.key) != table.key:
             raise StructureChanged(
                 f"the key of {schema}.{table.name} became {known[table.name]}"
-            )
-
-
-def check_present(cur: Cursor[TupleRow], schema: str, tables: Sequence[Table]) -> None:
-    """Raises PreconditionError when a table, or a column of one, is gone."""
-    cur.execute(
-        """
-        SELECT c.relname, array_agg(a.attname::text)
-        FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-        WHERE n.nspname = %s AND a.attnum > 0 AND NOT a.attisdropped
-          AND c.relkind IN ('r', 'p', 'v', 'f')
-        GROUP BY c.relname
-        """,
-        (schema,),
-    )
-    present = {name: set(columns) for name, columns in cur.fetchall()}
-    for table in tables:
-        there = present.get(table.name)
-        missing = [each for each in columns(table) if each not in (there or ())]
-        if missing:
-            what = f"column {missing[0]} of " if there else ""
-            raise PreconditionError(
-                f"{what}{schema}.{table.name} was dropped outside", hint=RECOPY
             )
 
 

@@ -15,6 +15,7 @@ from cartridge_warp.model import Column, SchemaChange, Table
 from cwarp_core import Drift, ObservedPath
 
 from .infer import columns_for, key_encoding_of
+from .naming import assign
 
 
 def evolve(
@@ -86,6 +87,29 @@ def apply(table: Table, changes: Sequence[SchemaChange]) -> Table:
         version=table.version + 1,
         deleted_column=deleted_column,
     )
+
+
+def apart(
+    table: Table, changes: Sequence[SchemaChange], taken: Collection[str]
+) -> tuple[SchemaChange, ...]:
+    """The changes with new columns named so that none has a name that is ``taken``.
+
+    taken: by columns that somebody else added to the table.
+    """
+    used = {*taken, table.deleted_column, *(each.name for each in table.columns)}
+    return tuple(_apart(table, change, taken, used) for change in changes)
+
+
+def _apart(
+    table: Table, change: SchemaChange, taken: Collection[str], used: set[str]
+) -> SchemaChange:
+    column = change.column
+    if change.kind == "add_column" and column.name in taken:
+        path, naming = column.path, table.options.naming
+        name = assign([path], used, naming)[path]
+        column = msgspec.structs.replace(column, name=name)
+    used.add(column.name)
+    return msgspec.structs.replace(change, column=column)
 
 
 def same_structure(one: Table, other: Table) -> bool:
