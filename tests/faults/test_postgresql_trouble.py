@@ -127,7 +127,7 @@ def test_the_role_may_only_read_for_a_while(
         ),
         pytest.param(
             f"ALTER TABLE {SCHEMA}.orders DROP COLUMN price",
-            ("price", "was dropped outside"),
+            ("column price of", "was dropped outside"),
             id="column",
             marks=pytest.mark.slow,
         ),
@@ -157,7 +157,8 @@ def test_what_somebody_broke_is_said_in_one_line(
     server.run(harm)
     for number in range(3):
         scene.db["orders"].insert_one({"_id": f"late-{number}", "n": number})
-    assert sync.wait() == 1, sync.tail()
+    # Of its own tables it says what is wrong before PostgreSQL does.
+    assert sync.wait() == (3 if "outside" in words[-1] else 1), sync.tail()
     errors = [line for line in sync.said() if line.startswith("error: ")]
     assert len(errors) == 1, sync.tail()
     assert all(word in errors[0] for word in words), errors
