@@ -115,8 +115,8 @@ cdef class RowPlan:
             _choice("native kind", column.native, kind_names[:24])
             if column.path in seen:
                 raise ValueError(f"two columns for the path {'.'.join(column.path)!r}")
-            if column.path == ("_id",):
-                raise ValueError("_id is the key, not a column")
+            if column.path[:1] == ("_id",):
+                raise ValueError("_id is the key: neither it nor a part of it is a column")
             if column.path == () and COLUMN_TYPES[column.type] not in (C_JSONB, C_JSON):
                 raise ValueError("the whole document needs a column of a json type")
             if any("\0" in name for name in column.path):
