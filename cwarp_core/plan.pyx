@@ -121,7 +121,7 @@ cdef class RowPlan:
                 raise ValueError("the whole document needs a column of a json type")
             if any("\0" in name for name in column.path):
                 raise ValueError("a field name holds no U+0000")
-            if not 0 <= column.subtype <= 255:
+            if not 0 <= PyNumber_Index(column.subtype) <= 255:
                 raise ValueError(f"no binary subtype is {column.subtype}")
             seen.add(column.path)
         self.compile()
