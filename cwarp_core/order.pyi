@@ -5,9 +5,10 @@ def compare_keys(a: bytes, b: bytes) -> int:
     """-1, 0 or 1 as MongoDB orders two ``_id`` elements under the simple collation.
 
     Types by their canonical order, numbers of the four types by exact value (NaN the
-    lowest, -0.0 is 0), texts by bytes, binary by length, subtype, bytes; objects field
-    by field: type, name, value; arrays likewise without the names. Raises CorruptBSON
-    where either is broken, at any depth.
+    lowest, -0.0 is 0), texts by bytes, binary by length, subtype, bytes, the namespace
+    of a DBPointer up to its first U+0000; objects field by field: type, name, value;
+    arrays likewise without the names. Raises CorruptBSON where either is broken, at any
+    depth.
     """
 
 @final

@@ -9,7 +9,7 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp
+from libc.string cimport memcmp, strlen
 
 from cwarp_core.bson cimport (
     MAX_NESTING,
@@ -215,6 +215,8 @@ cdef inline size_t counted(const uint8_t *p) noexcept nogil:
 cdef int order_flat(const Element *a, const Element *b, int rank) noexcept nogil:
     """Two values of one rank; containers and scopes are equal so far."""
     cdef uint64_t t, u
+    cdef size_t n, m
+    cdef int order
     if rank == R_OBJECTID:
         return order_bytes(a.value, 12, b.value, 12)
     elif rank == R_NUMBER:
@@ -238,9 +240,15 @@ cdef int order_flat(const Element *a, const Element *b, int rank) noexcept nogil
         # Pattern, NUL, options, NUL: a shorter pattern meets its NUL first.
         return order_bytes(a.value, a.size, b.value, b.size)
     elif rank == R_DBPOINTER:
-        if a.size != b.size:
-            return order_size(a.size, b.size)
-        return order_bytes(a.value, a.size, b.value, b.size)
+        # The index takes the namespace for a C string: its length, its bytes, the id.
+        n = strlen(<const char *>a.value + 4)
+        m = strlen(<const char *>b.value + 4)
+        if n != m:
+            return order_size(n, m)
+        order = order_bytes(a.value + 4, n, b.value + 4, m)
+        if order != 0:
+            return order
+        return order_bytes(a.value + a.size - 12, 12, b.value + b.size - 12, 12)
     elif rank == R_CODE_SCOPE:
         return order_bytes(
             a.value + 8, counted(a.value + 4), b.value + 8, counted(b.value + 4)

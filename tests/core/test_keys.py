@@ -26,6 +26,7 @@ from tests.core.build import (
     code,
     code_with_scope,
     date,
+    db_pointer,
     decimal,
     document,
     double,
@@ -151,6 +152,8 @@ EQUAL_OTHERS = [
         code_with_scope("f", ("a", int32(1)), ("b", obj(("c", symbol("x"))))),
         code_with_scope("f", ("a", decimal("1.0")), ("b", obj(("c", string("x"))))),
     ),
+    tuple(db_pointer(name, b"x" * 12) for name in (b"d.c", b"d.c\0", b"d.c\0\xff")),
+    tuple(obj(("a", db_pointer(name, b"x" * 12))) for name in (b"", b"\0", b"\0d")),
 ]
 
 

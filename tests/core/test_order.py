@@ -142,7 +142,7 @@ OTHERS = [
     code_with_scope("g", ("x", obj(_ONE))),
     *(
         db_pointer(name, data * 12)
-        for name in ("d.c", "d.d", "e")
+        for name in (b"", b"\0x", b"d.c", b"d.d", b"e", b"e\0", b"d.c\0\xff", b"d\0.cc")
         for data in (b"\0", b"\xff")
     ),
 ]
