@@ -23,9 +23,9 @@ def key_text(key: bytes, encoding: str) -> str:
 def in_filter(keys: Sequence[bytes]) -> bytes:
     """The BSON document ``{"_id": {"$in": [...]}}`` of these ``_id`` elements.
 
-    Raises CorruptBSON for a key that is not sound: it names the key, from 0, and
-    ``offset`` counts from its start. Raises ValueError for more than 2 GiB (the server
-    takes 16 MiB).
+    One that is ``asked_alone`` has to be the only one. Raises CorruptBSON for a key
+    that is not sound: it names the key, from 0, and ``offset`` counts from its start.
+    Raises ValueError for more than 2 GiB (the server takes 16 MiB).
     """
 
 class KeyKindError(ValueError):

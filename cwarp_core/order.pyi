@@ -11,6 +11,14 @@ def compare_keys(a: bytes, b: bytes) -> int:
     depth.
     """
 
+def asked_alone(key: bytes) -> bool:
+    """Whether a look-up must not ask for this ``_id`` beside others.
+
+    True when a DBPointer in it has U+0000 inside its namespace. MongoDB's index ends
+    the namespace there and its ``$in`` does not: of several ids it misses some, or
+    looks for them without end (seen on 6.0). One alone is found. Raises CorruptBSON.
+    """
+
 @final
 class KeyRanges:
     """Half-open ranges of ``_id`` that together hold every key there is.

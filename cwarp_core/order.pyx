@@ -324,6 +324,32 @@ def compare_keys(bytes a not None, bytes b not None):
     return order_elements(&x, &y)
 
 
+cdef bint holds_cut_pointer(const Element *e) noexcept nogil:
+    """Whether a DBPointer of a sound value has a NUL inside its namespace."""
+    cdef Cursor cur
+    cdef Element field
+    if e.type == T_DBPOINTER:
+        return strlen(<const char *>e.value + 4) != counted(e.value)
+    if e.type != T_DOCUMENT and e.type != T_ARRAY and e.type != T_CODE_SCOPE:
+        return False
+    if open_document(&cur, inside(e), e.value + e.size - inside(e)) != OK:
+        return False
+    while cur.at < cur.end:
+        if next_element(&cur, &field) != OK:
+            return False
+        # As deep as documents nest, which the check of the key has bounded.
+        if holds_cut_pointer(&field):
+            return True
+    return False
+
+
+def asked_alone(bytes key not None):
+    """Whether a look-up must not ask for this ``_id`` beside others."""
+    cdef Element e
+    read_key(key, &e)
+    return holds_cut_pointer(&e)
+
+
 @cython.final
 cdef class KeyRanges:
     """Half-open ranges of ``_id`` that together hold every key there is."""

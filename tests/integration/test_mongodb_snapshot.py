@@ -12,6 +12,7 @@ from typing import Any
 import bson
 import pytest
 from bson import Binary, Code, Decimal128, MaxKey, MinKey, ObjectId, Timestamp
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from cartridge_warp.errors import SourceError, SourceUnavailable
@@ -28,6 +29,15 @@ from mongodb_kit import (
     ids,
     make,
     reading,
+)
+from tests.core.build import (
+    array,
+    code_with_scope,
+    db_pointer,
+    document,
+    int32,
+    obj,
+    string,
 )
 
 Mongo = Database[dict[str, Any]]
@@ -211,6 +221,25 @@ def test_lookup_sees_an_update_and_leaves_out_what_is_gone(
     assert {each["v"] for each in found} == {1}
     assert sorted(each["_id"] for each in found) == [n for n in range(2500) if n != 7]
     assert list(source.lookup("c", [], 0)) == []
+
+
+def test_lookup_finds_ids_that_the_server_cannot_tell_apart_from_others(
+    mongo_db: Mongo, source: MongoSource
+) -> None:
+    """Of a DBPointer's namespace its index takes what stands before a NUL."""
+    cut = [db_pointer(name, b"x" * 12) for name in (b"a\0b", b"c\0", b"c", b"\0dd")]
+    values = [
+        *(*cut[:2], int32(5), string("x")),
+        *(obj(("a", array(each))) for each in cut[1:]),
+        *(code_with_scope("f", ("a", each)) for each in cut),
+        *(db_pointer(b"whole", bytes([at]) * 12) for at in range(50)),
+    ]
+    stored = [values[at] for at in (0, 1, 2, 3, 4, 6, 7, 8, 10, *range(11, 60))]
+    mongo_db.c.insert_many([RawBSONDocument(document(("_id", v))) for v in stored])
+    missing = [cut[3].key, obj(("b", cut[0])).key, element(6)]
+    keys = [each.key for each in stored]
+    replies = list(source.lookup("c", [*keys, *missing], source.time_now()))
+    assert sorted(each or b"" for each in ids(replies)) == sorted(keys)
 
 
 def test_discover_tells_the_kinds_apart(mongo_db: Mongo, source: MongoSource) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
-from cwarp_core import Reply, in_filter
+from cwarp_core import Reply, asked_alone, in_filter
 
 from ..model import ChunkRange, ClusterTime
 from .errors import translating
@@ -192,6 +192,9 @@ def _parts(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
     part: list[bytes] = []
     nbytes = 0
     for key in keys:
+        if asked_alone(key):
+            yield [key]
+            continue
         if part and (len(part) == LOOKUP_KEYS or nbytes + len(key) > LOOKUP_BYTES):
             yield part
             part, nbytes = [], 0
