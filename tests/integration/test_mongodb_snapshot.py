@@ -19,6 +19,7 @@ from cartridge_warp.errors import SourceError, SourceUnavailable
 from cartridge_warp.model import ChunkRange
 from cartridge_warp.mongodb import snapshot
 from cartridge_warp.mongodb.source import MongoSource
+from cwarp_core import KeyRanges
 from mongodb_kit import (
     EVERYTHING,
     Client,
@@ -206,6 +207,24 @@ def test_a_chunk_left_early_frees_its_cursor(
     assert len(cursors(mongo_client, mongo_db.name)) == 1
     replies.close()  # type: ignore[attr-defined]
     assert cursors(mongo_client, mongo_db.name) == []
+
+
+def test_chunks_are_in_the_order_of_the_index(
+    mongo_db: Mongo, source: MongoSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sort of the server looks at a DBPointer's id before its namespace."""
+    monkeypatch.setattr(snapshot, "CHUNK_DOCUMENTS", 100)
+    mongo_db.c.insert_many(
+        RawBSONDocument(document(("_id", db_pointer(name, number.to_bytes(12, "big")))))
+        for number in range(1000)
+        for name in ("one", "two")
+    )
+    plan = source.plan_chunks("c")
+    assert len(plan) > 20
+    parts = [ids(reading(source, "c", chunk)) for chunk in plan]
+    keys = [key or b"" for part in parts for key in part]
+    assert len(set(keys)) == len(keys) == 2000
+    KeyRanges([chunk.lower for chunk in plan])
 
 
 def test_lookup_sees_an_update_and_leaves_out_what_is_gone(
