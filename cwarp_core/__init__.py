@@ -14,7 +14,7 @@ from .event import ChangeEvent, parse_events
 from .jsontext import json_text
 from .key import KeyKindError, in_filter, key_encoding, key_text
 from .observe import Observation, ObservedPath
-from .order import KeyRanges, compare_keys
+from .order import KeyRanges, asked_alone, compare_keys
 from .plan import PlanColumn, RowPlan
 from .reply import Reply
 
@@ -34,6 +34,7 @@ __all__ = [
     "Reject",
     "Reply",
     "RowPlan",
+    "asked_alone",
     "check",
     "compare_keys",
     "in_filter",

@@ -70,7 +70,7 @@ cdef int check_document(
     const uint8_t *data, size_t size, bint strict, const uint8_t **fault
 ) noexcept nogil
 cdef tuple kind_names
-cdef object corrupt(Py_ssize_t offset)
+cdef object corrupt(Py_ssize_t offset, str what=*)
 
 
 cdef inline int open_document(Cursor *cur, const uint8_t *p, size_t left) noexcept nogil:

@@ -20,8 +20,10 @@ cdef tuple kind_names = (
 )
 
 
-cdef object corrupt(Py_ssize_t offset):
-    return CorruptBSON(f"broken BSON at byte {offset}", offset)
+cdef object corrupt(Py_ssize_t offset, str what=None):
+    """``what``: in which of several things given the byte is counted."""
+    of = f" of {what}" if what is not None else ""
+    return CorruptBSON(f"broken BSON at byte {offset}{of}", offset)
 
 
 cdef inline int string_size(const uint8_t *p, size_t left, size_t *size) noexcept nogil:

@@ -1,6 +1,7 @@
 """BatchEncoder: raw documents in, COPY BINARY rows out, the GIL released once a batch."""
 
 cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -333,8 +334,9 @@ cdef class BatchEncoder:
         self.busy = True
         return 0
 
-    def add_reply(self, Reply reply not None, uint64_t source_ts):
+    def add_reply(self, Reply reply not None, source_ts):
         """Encode every document of the reply; return the number of rows made."""
+        cdef uint64_t time = PyNumber_Index(source_ts)
         cdef Py_ssize_t before, i
         cdef int status
         self.enter()
@@ -343,7 +345,7 @@ cdef class BatchEncoder:
             with nogil:
                 for i in range(reply.count):
                     status = self.encode(
-                        reply.data + reply.offsets[i], reply.sizes[i], source_ts
+                        reply.data + reply.offsets[i], reply.sizes[i], time
                     )
                     if status != OK:
                         with gil:
@@ -355,15 +357,16 @@ cdef class BatchEncoder:
             self.busy = False
         return self.rows - before
 
-    def add_document(self, bytes document not None, uint64_t source_ts):
+    def add_document(self, bytes document not None, source_ts):
         """Encode one document; False when it was rejected."""
         cdef const uint8_t *data = document
         cdef size_t size = len(document)
+        cdef uint64_t time = PyNumber_Index(source_ts)
         cdef int status
         self.enter()
         try:
             with nogil:
-                status = self.encode(data, size, source_ts)
+                status = self.encode(data, size, time)
             if status != OK:
                 self.reject(data, size, status)
             # Only now: out of memory, the document is neither a row nor a reject.

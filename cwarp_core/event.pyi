@@ -1,4 +1,4 @@
-from typing import final
+from typing import NoReturn, final
 
 from .reply import Reply
 
@@ -12,9 +12,10 @@ class ChangeEvent:
     transaction: the bytes of ``lsid`` and ``txnNumber``, equal for all events of one
         source transaction; None outside one.
 
-    ``parse_events`` makes them; one that is made otherwise is empty.
+    ``parse_events`` makes them; calling the class is a TypeError.
     """
 
+    def __init__(self, *args: object, **kwargs: object) -> NoReturn: ...
     @property
     def operation(self) -> str: ...
     @property

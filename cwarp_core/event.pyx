@@ -39,6 +39,10 @@ cdef inline bytes bytes_of(Span span):
 cdef class ChangeEvent:
     """The header of one change event. Holds its reply; documents are copied on demand."""
 
+    # Only whoever calls the class gets here; ``parse_events`` goes past it.
+    def __init__(self):
+        raise TypeError("parse_events makes change events")
+
     @property
     def cluster_time(self):
         return self.time

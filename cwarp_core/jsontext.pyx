@@ -221,10 +221,14 @@ cdef int put_regex_json(Buffer *buf, const uint8_t *p, size_t size) noexcept nog
     return lit(buf, b"}}", 2)
 
 
-cdef int put_dbpointer_json(Buffer *buf, const uint8_t *p, size_t size) noexcept nogil:
+cdef int put_dbpointer_json(
+    Buffer *buf, const uint8_t *p, size_t size, int mode
+) noexcept nogil:
+    # Of an id MongoDB's index takes the namespace for a C string.
+    cdef size_t namespace = strlen(<const char *>p + 4) if mode == M_KEY else size - 17
     if lit(buf, b'{"$dbPointer":{"$ref":', 22) != OK:
         return NOMEM
-    if put_json_string(buf, p + 4, size - 17) != OK:
+    if put_json_string(buf, p + 4, namespace) != OK:
         return NOMEM
     if lit(buf, b',"$id":{"$oid":"', 16) != OK or put_hex(buf, p + size - 12, 12) != OK:
         return NOMEM
@@ -291,7 +295,7 @@ cdef int put_leaf(
     elif type == T_REGEX:
         return put_regex_json(buf, p, size)
     elif type == T_DBPOINTER:
-        return put_dbpointer_json(buf, p, size)
+        return put_dbpointer_json(buf, p, size, mode)
     elif type == T_UNDEFINED:
         return lit(buf, b'{"$undefined":true}', 19)
     elif type == T_MINKEY:

@@ -14,16 +14,18 @@ def key_text(key: bytes, encoding: str) -> str:
 
     In every encoding that holds them, two ids have one text exactly when MongoDB holds
     them equal, under the simple collation: 1, 1L and 1.0; 0 and -0.0; every NaN; a
-    symbol and the string of its text; all of these also inside documents, arrays and
-    scopes of code. Raises KeyKindError when the id does not fit the encoding,
-    CorruptBSON when its bytes are not sound, ValueError for an unknown encoding.
+    symbol and the string of its text; DBPointers whose namespaces are equal up to their
+    first U+0000; all of these also inside documents, arrays and scopes of code. Raises
+    KeyKindError when the id does not fit the encoding, CorruptBSON when its bytes are
+    not sound, ValueError for an unknown encoding.
     """
 
 def in_filter(keys: Sequence[bytes]) -> bytes:
     """The BSON document ``{"_id": {"$in": [...]}}`` of these ``_id`` elements.
 
-    Raises CorruptBSON for a key that is not sound, ValueError for more than 2 GiB (the
-    server takes 16 MiB).
+    One that is ``asked_alone`` has to be the only one. Raises CorruptBSON for a key
+    that is not sound: it names the key, from 0, and ``offset`` counts from its start.
+    Raises ValueError for more than 2 GiB (the server takes 16 MiB).
     """
 
 class KeyKindError(ValueError):

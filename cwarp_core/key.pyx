@@ -37,6 +37,8 @@ from cwarp_core.numeric cimport put_numeric
 from cwarp_core.strings cimport put_hex, put_uuid
 from cwarp_core.utf8 cimport PLAIN, text_class
 
+from cwarp_core.bson import CorruptBSON
+
 
 class KeyKindError(ValueError):
     """An ``_id`` of a kind that the table's key encoding does not hold."""
@@ -244,6 +246,8 @@ def in_filter(keys):
                 raise MemoryError
             index += 1
         elements = buf.data[: buf.size] if buf.size else b""
+    except CorruptBSON as error:
+        raise corrupt(error.offset, f"key {index}") from None
     finally:
         buffer_free(&buf)
     array = _document(elements)

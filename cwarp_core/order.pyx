@@ -9,7 +9,7 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp
+from libc.string cimport memcmp, strlen
 
 from cwarp_core.bson cimport (
     MAX_NESTING,
@@ -215,6 +215,8 @@ cdef inline size_t counted(const uint8_t *p) noexcept nogil:
 cdef int order_flat(const Element *a, const Element *b, int rank) noexcept nogil:
     """Two values of one rank; containers and scopes are equal so far."""
     cdef uint64_t t, u
+    cdef size_t n, m
+    cdef int order
     if rank == R_OBJECTID:
         return order_bytes(a.value, 12, b.value, 12)
     elif rank == R_NUMBER:
@@ -238,9 +240,15 @@ cdef int order_flat(const Element *a, const Element *b, int rank) noexcept nogil
         # Pattern, NUL, options, NUL: a shorter pattern meets its NUL first.
         return order_bytes(a.value, a.size, b.value, b.size)
     elif rank == R_DBPOINTER:
-        if a.size != b.size:
-            return order_size(a.size, b.size)
-        return order_bytes(a.value, a.size, b.value, b.size)
+        # The index takes the namespace for a C string: its length, its bytes, the id.
+        n = strlen(<const char *>a.value + 4)
+        m = strlen(<const char *>b.value + 4)
+        if n != m:
+            return order_size(n, m)
+        order = order_bytes(a.value + 4, n, b.value + 4, m)
+        if order != 0:
+            return order
+        return order_bytes(a.value + a.size - 12, 12, b.value + b.size - 12, 12)
     elif rank == R_CODE_SCOPE:
         return order_bytes(
             a.value + 8, counted(a.value + 4), b.value + 8, counted(b.value + 4)
@@ -314,6 +322,32 @@ def compare_keys(bytes a not None, bytes b not None):
     read_key(a, &x)
     read_key(b, &y)
     return order_elements(&x, &y)
+
+
+cdef bint holds_cut_pointer(const Element *e) noexcept nogil:
+    """Whether a DBPointer of a sound value has a NUL inside its namespace."""
+    cdef Cursor cur
+    cdef Element field
+    if e.type == T_DBPOINTER:
+        return strlen(<const char *>e.value + 4) != counted(e.value)
+    if e.type != T_DOCUMENT and e.type != T_ARRAY and e.type != T_CODE_SCOPE:
+        return False
+    if open_document(&cur, inside(e), e.value + e.size - inside(e)) != OK:
+        return False
+    while cur.at < cur.end:
+        if next_element(&cur, &field) != OK:
+            return False
+        # As deep as documents nest, which the check of the key has bounded.
+        if holds_cut_pointer(&field):
+            return True
+    return False
+
+
+def asked_alone(bytes key not None):
+    """Whether a look-up must not ask for this ``_id`` beside others."""
+    cdef Element e
+    read_key(key, &e)
+    return holds_cut_pointer(&e)
 
 
 @cython.final

@@ -40,9 +40,9 @@ class RowPlan:
         document; whether its neighbours' rows go on is for the caller to decide).
 
     Raises ValueError for an unknown word, two columns of one path, a column for
-    ``_id``, one for the whole document whose type is no JSON, U+0000 in a name, a
-    subtype outside 0..255, a depth outside 1..32, or a ``width`` above PostgreSQL's
-    1,600.
+    ``_id`` or inside it, one for the whole document whose type is no JSON, U+0000 in
+    a name, a subtype outside 0..255, a depth outside 1..32, or a ``width`` above
+    PostgreSQL's 1,600.
     """
 
     def __new__(

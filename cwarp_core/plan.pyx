@@ -115,13 +115,13 @@ cdef class RowPlan:
             _choice("native kind", column.native, kind_names[:24])
             if column.path in seen:
                 raise ValueError(f"two columns for the path {'.'.join(column.path)!r}")
-            if column.path == ("_id",):
-                raise ValueError("_id is the key, not a column")
+            if column.path[:1] == ("_id",):
+                raise ValueError("_id is the key: neither it nor a part of it is a column")
             if column.path == () and COLUMN_TYPES[column.type] not in (C_JSONB, C_JSON):
                 raise ValueError("the whole document needs a column of a json type")
             if any("\0" in name for name in column.path):
                 raise ValueError("a field name holds no U+0000")
-            if not 0 <= column.subtype <= 255:
+            if not 0 <= PyNumber_Index(column.subtype) <= 255:
                 raise ValueError(f"no binary subtype is {column.subtype}")
             seen.add(column.path)
         self.compile()

@@ -20,8 +20,9 @@ class Reply:
         """A reply made of these documents, for sources that have no wire protocol.
 
         token: its ``post_batch_resume_token``, one BSON document. Raises ValueError
-        for more than 2 GiB, which no reply holds, CorruptBSON when the outer length
-        of a document is not its own, OverflowError for a time outside 64 bits.
+        for more than 2 GiB, which no reply holds, OverflowError for a time outside 64
+        bits, CorruptBSON when the outer length of a document is not its own: it names
+        the document, from 0, or the token, and ``offset`` counts from its start.
         """
     def __len__(self) -> int: ...
     def document(self, index: int) -> bytes:

@@ -1,6 +1,7 @@
 """One raw reply to ``find``, ``aggregate`` or ``getMore``, cut into its documents."""
 
 cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdlib cimport free, realloc
 
 from cwarp_core.bson cimport (
@@ -17,7 +18,7 @@ from cwarp_core.bson cimport (
     open_document,
 )
 from cwarp_core.copybuf cimport OK
-from cwarp_core.endian cimport load_i64, load_u32, load_u64
+from cwarp_core.endian cimport load_i64, load_u64
 
 from cwarp_core.bson import CorruptBSON
 
@@ -28,6 +29,15 @@ cdef str text_of(const Element *e, const uint8_t *start):
         return e.value[4 : e.size - 1].decode("utf-8")
     except UnicodeDecodeError:
         raise corrupt(e.value - start) from None
+
+
+cdef bint is_whole(bytes document):
+    """Whether the bytes are one document by its own length and its end."""
+    cdef Cursor cur
+    cdef const uint8_t *data = document
+    if open_document(&cur, data, len(document)) != OK:
+        return False
+    return cur.end + 1 == data + len(document)
 
 
 @cython.final
@@ -45,9 +55,7 @@ cdef class Reply:
         self.operation_time = 0
         self.raw = raw
         self.data = raw
-        if len(raw) < 5 or load_u32(self.data) != <size_t>len(raw):
-            raise corrupt(0)
-        if open_document(&top, self.data, len(raw)) != OK:
+        if not is_whole(raw) or open_document(&top, self.data, len(raw)) != OK:
             raise corrupt(0)
         while top.at < top.end:
             if next_element(&top, &e) != OK:
@@ -107,10 +115,11 @@ cdef class Reply:
 
     @classmethod
     def of_documents(
-        cls, list documents not None, uint64_t operation_time=0, bytes token=None
+        cls, list documents not None, operation_time=0, bytes token=None
     ):
         """A reply made of these documents, for sources that have no wire protocol."""
         cdef bytes document
+        cdef uint64_t time = PyNumber_Index(operation_time)
         # What stands around the documents, and around each: type, number and a NUL.
         cdef size_t size = 256 + (0 if token is None else len(token))
         for document in documents:
@@ -121,12 +130,16 @@ cdef class Reply:
             raise ValueError(f"a reply holds 2 GiB, and these documents are {size} bytes")
         parts = []
         for i, document in enumerate(documents):
+            if not is_whole(document):
+                raise corrupt(0, f"document {i}")
             parts.append(b"\x03%d\0%b" % (i, document))
         batch = b"\x04firstBatch\0" + _document(b"".join(parts))
+        if token is not None and not is_whole(token):
+            raise corrupt(0, "the token")
         place = b"" if token is None else b"\x03postBatchResumeToken\0" + token
         cursor = _document(batch + place + b"\x12id\0" + bytes(8))
-        time = b"\x11operationTime\0" + int(operation_time).to_bytes(8, "little")
-        return cls(_document(b"\x03cursor\0" + cursor + time))
+        stamp = b"\x11operationTime\0" + int(time).to_bytes(8, "little")
+        return cls(_document(b"\x03cursor\0" + cursor + stamp))
 
     def __len__(self):
         return self.count

@@ -229,8 +229,9 @@ def types_page() -> str:
             "`_id` is the primary key. Its type comes from the smallest, the greatest "
             "and the sampled ids. MongoDB holds numbers of one value equal whatever "
             "their kind, so 3, 3.0 and `Decimal128('3.00')` are one key in every type "
-            "that holds them, and -0.0 is 0. A symbol is the string of its text. The "
-            "same holds inside ids that are documents.",
+            "that holds them, and -0.0 is 0. A symbol is the string of its text, and "
+            "the namespace of a DBPointer ends before its first U+0000. The same "
+            "holds inside ids that are documents.",
             table(
                 ("`_id`s", "key"),
                 (

@@ -270,6 +270,9 @@ def _key_tree(item: Item) -> Any:
     if kind == "javascriptWithScope":
         scope = _key_tree(Item("object", payload[1]))
         return Members((("$code", text_tree(payload[0])), ("$scope", scope)))
+    if kind == "dbPointer":
+        cut = (payload[0].partition(b"\0")[0], payload[1])
+        return tree(Item(kind, cut), "canonical")
     texts = ("string", "symbol")
     return text_tree(payload) if kind in texts else tree(item, "canonical")
 

@@ -20,6 +20,7 @@ from cwarp_core import (
     Observation,
     Reply,
     RowPlan,
+    asked_alone,
     check,
     compare_keys,
     in_filter,
@@ -87,6 +88,7 @@ def work() -> None:
             except KeyKindError:
                 continue
         compare_keys(value.key, _VALUES[0].key)
+        asked_alone(value.key)
     ranges = KeyRanges([None, int32(5).key, DEEP])
     ranges.find(DEEP)
     for lowers in ([DEEP, int32(5).key], [None, DEEP[:-1]]):

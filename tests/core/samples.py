@@ -131,7 +131,10 @@ SAMPLES: dict[str, list[Raw]] = {
         regex("\u2603".encode(), b"i"),
         regex(b"\xff", b"i"),
     ],
-    "dbPointer": [db_pointer("db.c", SIXTEEN[:12]), db_pointer(b"\xff", SIXTEEN[:12])],
+    "dbPointer": [
+        db_pointer(name, SIXTEEN[:12])
+        for name in (b"db.c", b"\xff", b"", b"\0", b"db.c\0", b"db.c\0x", b"\xff\0\xff")
+    ],
     "javascript": [code(text) for text in TEXTS[:9]],
     "symbol": [symbol(text) for text in TEXTS],
     "javascriptWithScope": [

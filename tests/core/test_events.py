@@ -180,6 +180,16 @@ def test_what_is_no_event_is_refused() -> None:
     assert encoder.take().documents == 0
 
 
+def test_an_event_is_made_by_parsing_alone() -> None:
+    with pytest.raises(TypeError, match="parse_events"):
+        ChangeEvent()
+    (parsed,) = parse(event())
+    before = _read(parsed)
+    with pytest.raises(TypeError, match="parse_events"):
+        ChangeEvent.__init__(parsed)
+    assert _read(parsed) == before
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

@@ -76,6 +76,7 @@ def read_key(raw: bytes) -> None:
 def read_order(raw: bytes) -> None:
     for entry in (
         lambda: cwarp_core.compare_keys(raw, raw),
+        lambda: cwarp_core.asked_alone(raw),
         lambda: cwarp_core.KeyRanges([raw]).find(raw),
     ):
         try:

@@ -26,6 +26,7 @@ from tests.core.build import (
     code,
     code_with_scope,
     date,
+    db_pointer,
     decimal,
     document,
     double,
@@ -151,6 +152,8 @@ EQUAL_OTHERS = [
         code_with_scope("f", ("a", int32(1)), ("b", obj(("c", symbol("x"))))),
         code_with_scope("f", ("a", decimal("1.0")), ("b", obj(("c", string("x"))))),
     ),
+    tuple(db_pointer(name, b"x" * 12) for name in (b"d.c", b"d.c\0", b"d.c\0\xff")),
+    tuple(obj(("a", db_pointer(name, b"x" * 12))) for name in (b"", b"\0", b"\0d")),
 ]
 
 
@@ -285,16 +288,28 @@ def test_filter_of_more_than_its_length_can_say_is_refused() -> None:
         cwarp_core.in_filter([None])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize(
+BROKEN = pytest.mark.parametrize(
     "key",
     [b"", b"\x02", b"\x08\x02", int32(1).key[:-1], int32(1).key + b"\0", b"\x66abc"],
     ids=["empty", "type only", "bool 2", "short", "long", "unknown type"],
 )
+
+
+@BROKEN
 def test_broken_key_is_refused(key: bytes) -> None:
     with pytest.raises(cwarp_core.CorruptBSON):
         cwarp_core.key_encoding(key)
     with pytest.raises(cwarp_core.CorruptBSON):
         cwarp_core.key_text(key, "canonical")
+
+
+@BROKEN
+def test_filter_names_the_key_that_is_broken(key: bytes) -> None:
+    good = int32(1).key
+    for keys, number in (([key], 0), ([good, good, key, good], 2)):
+        with pytest.raises(cwarp_core.CorruptBSON, match=f"of key {number}$") as caught:
+            cwarp_core.in_filter(keys)
+        assert caught.value.offset == 0
 
 
 def test_unknown_encoding_is_refused() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from cwarp_core import CorruptBSON, KeyRanges, Reply, compare_keys
+from cwarp_core import CorruptBSON, KeyRanges, Reply, asked_alone, compare_keys
 from tests import oracle
 from tests.core.build import (
     Raw,
@@ -142,7 +142,7 @@ OTHERS = [
     code_with_scope("g", ("x", obj(_ONE))),
     *(
         db_pointer(name, data * 12)
-        for name in ("d.c", "d.d", "e")
+        for name in (b"", b"\0x", b"d.c", b"d.d", b"e", b"e\0", b"d.c\0\xff", b"d\0.cc")
         for data in (b"\0", b"\xff")
     ),
 ]
@@ -250,6 +250,23 @@ def test_values_are_in_the_order_of_the_index(
     assert len(set(places)) < len(values)
     pairs = _agree([values[each].key for each in ordered], places)
     say(f"order of values: {len(values)} sorted by mongod, {pairs} pairs compared")
+
+
+def test_ids_that_are_asked_for_alone() -> None:
+    """Wherever a DBPointer with a NUL inside its namespace lies, and no others."""
+    whole = [db_pointer(name, b"\0" * 12) for name in ("", "d.c")]
+    cut = [db_pointer(name, b"x" * 12) for name in ("\0", "d.c\0", "d\0c")]
+    for value in (*IDS, *REFUSED, *whole, *cut):
+        alone = value[0] == 0x0C and 0 in value[1][4:-13]
+        deep = value
+        for _ in range(65):
+            deep = obj(("a", null()), ("b", array(code_with_scope("f", ("c", deep)))))
+        for each in (value, obj(("a", value)), array(null(), value), deep):
+            assert asked_alone(each.key) == alone, each
+    assert not asked_alone(obj((b"\x0c", binary(cut[0].key))).key)
+    for broken in (b"", cut[0].key[:-1], obj(("a", cut[0])).key[:-1]):
+        with pytest.raises(CorruptBSON):
+            asked_alone(broken)
 
 
 def test_oracle_agrees_on_every_pair() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cwarp_core import Observation, PlanColumn, RowPlan
+from cwarp_core import BatchEncoder, Observation, PlanColumn, Reply, RowPlan
+from tests.core.build import document, int32
 from tests.core.samples import COLUMN_TYPES
 
 COLUMN = PlanColumn(("a",), "text", "string")
@@ -28,6 +29,7 @@ COLUMN = PlanColumn(("a",), "text", "string")
         ("bigint", [], {"max_depth": 2**31}),
         ("bigint", [], {"max_depth": -(2**99)}),
         ("bigint", [PlanColumn(("_id",), "text")], {}),
+        ("bigint", [PlanColumn(("_id", "x"), "text", "string")], {}),
         ("bigint", [PlanColumn((), "text")], {}),
         ("bigint", [PlanColumn(("a\0",), "text")], {}),
         ("bigint", [PlanColumn(("a",), "bytea", "binData", 256)], {}),
@@ -52,6 +54,7 @@ COLUMN = PlanColumn(("a",), "text", "string")
         "depth 2^31",
         "depth -2^99",
         "the key as a column",
+        "a part of the key as a column",
         "the whole document as text",
         "NUL in a name",
         "subtype 256",
@@ -76,6 +79,20 @@ def test_depth_that_is_no_number_is_refused(depth: Any) -> None:
         RowPlan("bigint", [], max_depth=depth)
     with pytest.raises(TypeError):
         Observation(depth)
+
+
+@pytest.mark.parametrize("number", ["1", 1.5, 1.0, None])
+def test_what_is_no_whole_number_is_refused(number: Any) -> None:
+    """Not cut to one: a cluster time, and a binary subtype."""
+    encoder = BatchEncoder(RowPlan("bigint", []))
+    raw = document(("_id", int32(1)))
+    with pytest.raises(TypeError):
+        encoder.add_document(raw, number)
+    with pytest.raises(TypeError):
+        encoder.add_reply(Reply.of_documents([raw]), number)
+    with pytest.raises(TypeError):
+        RowPlan("bigint", [PlanColumn(("a",), "bytea", "binData", number)])
+    assert encoder.take().documents == 0
 
 
 def test_as_many_columns_as_a_table_can_have() -> None:

@@ -157,14 +157,38 @@ def test_reply_of_documents_with_a_token() -> None:
         assert read.post_batch_resume_token == token
         assert [read.document(at) for at in range(len(read))] == documents
     assert Reply.of_documents([]).post_batch_resume_token is None
-    with pytest.raises(CorruptBSON):
-        Reply.of_documents([], 0, token[:-1])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"x",
+        b"\4\0\0\0",
+        document(("_id", int32(1)))[:-1],
+        document(("_id", int32(1)))[:-1] + b"\1",
+        document(("_id", int32(1))) + b"\0",
+    ],
+    ids=["nothing", "a letter", "length 4", "short", "no end", "long"],
+)
+def test_a_reply_of_a_broken_document_names_it(broken: bytes) -> None:
+    """Offsets count in what was given, not in the reply that is made of it."""
+    good = document(("_id", int32(1)))
+    for documents, token, what in (
+        ([broken], None, "document 0"),
+        ([good, good, broken, broken], None, "document 2"),
+        ([good], broken, "the token"),
+    ):
+        with pytest.raises(CorruptBSON, match=f"at byte 0 of {what}$") as caught:
+            Reply.of_documents(documents, 0, token)
+        assert caught.value.offset == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
         (([b"\5\0\0\0\0"], "x"), TypeError),
+        (([b"\5\0\0\0\0"], 1.0), TypeError),
         (([b"\5\0\0\0\0"], -1), OverflowError),
         (([b"\5\0\0\0\0"], 2**64), OverflowError),
         (([b"\5\0\0\0\0"], 0, "token"), TypeError),

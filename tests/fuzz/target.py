@@ -19,6 +19,7 @@ from cwarp_core import (
     Observation,
     Reply,
     RowPlan,
+    asked_alone,
     compare_keys,
     in_filter,
     json_text,
@@ -196,6 +197,7 @@ def _order(raw: bytes) -> None:
         except CorruptBSON:
             continue
         assert compare_keys(b, a) == -found
+        assert not asked_alone(a) or b"\x0c" in a
         try:
             texts = {key_text(each, "canonical") for each in (a, b)}
         except CorruptBSON:

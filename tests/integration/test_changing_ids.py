@@ -23,6 +23,7 @@ from bson import (
     Regex,
     Timestamp,
 )
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from cartridge_warp.engine.copy import Copy
@@ -32,6 +33,7 @@ from cartridge_warp.engine.tables import Tables
 from command import sync
 from cwarp_core import Reply
 from engine_kit import SCHEMA, Shop, wait_until
+from tests.core.build import Raw, db_pointer, document, int32, obj
 
 LETTERS = "cartridge_warp_metadata.dead_letter_queue"
 
@@ -159,6 +161,41 @@ def test_one_number_in_two_kinds_is_one_row(shop: Shop) -> None:
         zoo.delete_one({"_id": 4.0})
         shop.becomes_equal("zoo")
     assert key_of(shop) == "bigint"
+
+
+def test_ids_that_the_server_cannot_look_up_beside_others(shop: Shop) -> None:
+    """DBPointers with a NUL in their namespace: an index ends it there."""
+    pointers = [db_pointer(name, b"x" * 12) for name in (b"a\0b", b"c\0d")]
+    odd = [*pointers, *(obj(("a", each)) for each in pointers)]
+    numbers = list(map(int32, range(20)))
+
+    def write(change: dict[str, Any], **options: Any) -> None:
+        shop.db.command(change, **options)
+
+    def stored(*values: Raw) -> dict[str, Any]:
+        made = (document(("_id", each), ("n", int32(0))) for each in values)
+        return {"insert": "zoo", "documents": [RawBSONDocument(each) for each in made]}
+
+    def by_id(value: Raw) -> RawBSONDocument:
+        return RawBSONDocument(document(("_id", value)))
+
+    write(stored(*odd, *numbers))
+    with shop.running():
+        # In one commit, and so in one look-up.
+        with shop.db.client.start_session() as session, session.start_transaction():
+            updates = [
+                {"q": by_id(each), "u": {"$inc": {"n": 1}}} for each in (*odd, *numbers)
+            ]
+            write({"update": "zoo", "updates": updates}, session=session)
+        shop.becomes_equal("zoo")
+        assert shop.rows(f"SELECT count(*), sum(n) FROM {SCHEMA}.zoo") == [(24, 24)]
+        # To the server this is the id that has just gone.
+        write({"delete": "zoo", "deletes": [{"q": by_id(odd[0]), "limit": 1}]})
+        write(stored(db_pointer(b"a\0other", b"x" * 12)))
+        shop.becomes_equal("zoo")
+    assert shop.rows(f"SELECT count(*), sum(n) FROM {SCHEMA}.zoo") == [(24, 23)]
+    assert key_of(shop) == "canonical"
+    assert letters(shop) == []
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from typing import Any
 import bson
 import pytest
 from bson import Binary, Code, Decimal128, MaxKey, MinKey, ObjectId, Timestamp
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from cartridge_warp.errors import SourceError, SourceUnavailable
 from cartridge_warp.model import ChunkRange
 from cartridge_warp.mongodb import snapshot
 from cartridge_warp.mongodb.source import MongoSource
+from cwarp_core import KeyRanges
 from mongodb_kit import (
     EVERYTHING,
     Client,
@@ -28,6 +30,15 @@ from mongodb_kit import (
     ids,
     make,
     reading,
+)
+from tests.core.build import (
+    array,
+    code_with_scope,
+    db_pointer,
+    document,
+    int32,
+    obj,
+    string,
 )
 
 Mongo = Database[dict[str, Any]]
@@ -198,6 +209,24 @@ def test_a_chunk_left_early_frees_its_cursor(
     assert cursors(mongo_client, mongo_db.name) == []
 
 
+def test_chunks_are_in_the_order_of_the_index(
+    mongo_db: Mongo, source: MongoSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sort of the server looks at a DBPointer's id before its namespace."""
+    monkeypatch.setattr(snapshot, "CHUNK_DOCUMENTS", 100)
+    mongo_db.c.insert_many(
+        RawBSONDocument(document(("_id", db_pointer(name, number.to_bytes(12, "big")))))
+        for number in range(1000)
+        for name in ("one", "two")
+    )
+    plan = source.plan_chunks("c")
+    assert len(plan) > 20
+    parts = [ids(reading(source, "c", chunk)) for chunk in plan]
+    keys = [key or b"" for part in parts for key in part]
+    assert len(set(keys)) == len(keys) == 2000
+    KeyRanges([chunk.lower for chunk in plan])
+
+
 def test_lookup_sees_an_update_and_leaves_out_what_is_gone(
     mongo_db: Mongo, source: MongoSource
 ) -> None:
@@ -211,6 +240,25 @@ def test_lookup_sees_an_update_and_leaves_out_what_is_gone(
     assert {each["v"] for each in found} == {1}
     assert sorted(each["_id"] for each in found) == [n for n in range(2500) if n != 7]
     assert list(source.lookup("c", [], 0)) == []
+
+
+def test_lookup_finds_ids_that_the_server_cannot_tell_apart_from_others(
+    mongo_db: Mongo, source: MongoSource
+) -> None:
+    """Of a DBPointer's namespace its index takes what stands before a NUL."""
+    cut = [db_pointer(name, b"x" * 12) for name in (b"a\0b", b"c\0", b"c", b"\0dd")]
+    values = [
+        *(*cut[:2], int32(5), string("x")),
+        *(obj(("a", array(each))) for each in cut[1:]),
+        *(code_with_scope("f", ("a", each)) for each in cut),
+        *(db_pointer(b"whole", bytes([at]) * 12) for at in range(50)),
+    ]
+    stored = [values[at] for at in (0, 1, 2, 3, 4, 6, 7, 8, 10, *range(11, 60))]
+    mongo_db.c.insert_many([RawBSONDocument(document(("_id", v))) for v in stored])
+    missing = [cut[3].key, obj(("b", cut[0])).key, element(6)]
+    keys = [each.key for each in stored]
+    replies = list(source.lookup("c", [*keys, *missing], source.time_now()))
+    assert sorted(each or b"" for each in ids(replies)) == sorted(keys)
 
 
 def test_discover_tells_the_kinds_apart(mongo_db: Mongo, source: MongoSource) -> None:

@@ -66,7 +66,8 @@ def key_text(value: Value, encoding: str) -> str:
 
 def canonical(value: Value) -> str:
     """Extended JSON with keys in document order, in which equal ids have equal text:
-    every number by its exact value, a symbol as the string of its text."""
+    every number by its exact value, a symbol as the string of its text, the namespace
+    of a DBPointer up to its first NUL."""
     if value.kind in NUMBERS:
         text = exact_text(value)
         return text if text[-1].isdigit() else f'{{"$numberDouble":"{text}"}}'
@@ -76,6 +77,10 @@ def canonical(value: Value) -> str:
         return f"[{','.join(canonical(item) for _, item in value.data)}]"
     if value.kind == "symbol":
         return text_json(value.data)
+    if value.kind == "dbPointer":
+        namespace, pointer = value.data
+        cut = namespace.partition(b"\0")[0]
+        return value_json(Value("dbPointer", (cut, pointer)), "canonical")
     if value.kind == "javascriptWithScope":
         code, scope = value.data
         inner = object_text(scope, canonical)

@@ -43,6 +43,7 @@ def _inside(value: Value) -> tuple[Any, ...]:
             return size, value.subtype, data
         case "dbPointer":
             namespace, pointer = data
+            namespace = namespace.partition(b"\0")[0]
             return len(namespace), namespace, pointer
         case "javascriptWithScope":
             code, scope = data

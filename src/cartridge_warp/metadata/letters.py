@@ -14,7 +14,7 @@ from cwarp_core import Reject
 
 from ..killpoint import reached
 from ..model import ClusterTime, Table
-from .store import beside_parameters, query
+from .store import beside_parameters, query, unsigned
 
 #: For ``resolve``, canonical key texts as they are: one parameter, an array of text.
 GIVEN = sql.SQL("SELECT unnest(%s::text[])")
@@ -170,7 +170,7 @@ def without_key(
         ),
         (table.schema, table.name, after, limit),
     )
-    return cur.fetchall()
+    return [(number, raw, unsigned(time)) for number, raw, time in cur]
 
 
 def absent(

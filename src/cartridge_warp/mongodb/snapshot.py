@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Sequence
+from functools import cmp_to_key
 from itertools import pairwise
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
-from cwarp_core import Reply, in_filter
+from cwarp_core import Reply, asked_alone, compare_keys, in_filter
 
 from ..model import ChunkRange, ClusterTime
 from .errors import translating
@@ -111,6 +112,8 @@ def plan_chunks(link: Link, collection: str) -> list[ChunkRange]:
             for reply in _aggregate(link, collection, pipeline)
             for key in _keys(reply)
         ]
+        # Its order of DBPointers is not the index's (seen on 6.0).
+        found.sort(key=cmp_to_key(compare_keys))
         places = {int(each * len(found)) for each in _cuts(chunks)}
         inner = [found[place] for place in sorted(places) if 0 < place < len(found)]
     return [ChunkRange(*pair) for pair in pairwise([None, *inner, None])]
@@ -192,6 +195,9 @@ def _parts(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
     part: list[bytes] = []
     nbytes = 0
     for key in keys:
+        if asked_alone(key):
+            yield [key]
+            continue
         if part and (len(part) == LOOKUP_KEYS or nbytes + len(key) > LOOKUP_BYTES):
             yield part
             part, nbytes = [], 0
