@@ -64,6 +64,19 @@ def test_both_go_on_side_by_side(shop: BatchShop) -> None:
         assert run.schema().phase is Phase.STREAMING
 
 
+def test_a_collection_of_batch_mode_that_comes_later(shop: BatchShop) -> None:
+    fill(shop, 10)
+    tables = [{"name": "e*", "mode": "batch", "polling_interval_seconds": 0.2}]
+    with shop.running(mode="stream", tables=tables) as run:
+        for name in ("orders", "events"):
+            shop.becomes_equal(name)
+        for name in ("more", "extra"):
+            shop.db[name].insert_one(document(1))
+            shop.becomes_equal(name)
+        wait_until(lambda: run.table("extra").passes > 1, "it is read again and again")
+        assert run.table("more").phase is Phase.STREAMING
+
+
 def test_a_pass_that_waits_for_a_lock_does_not_hold_up_the_stream(
     shop: BatchShop,
 ) -> None:
