@@ -47,14 +47,14 @@ class BatchMode:
 
     A pass that fails for a reason of its table's is made again when the next one is
     due; with ``once`` it is the failure that ``check`` raises. Any other failure is the
-    line's.
+    line's. alone: nothing follows the stream beside it.
     """
 
-    def __init__(self, line: Line, tables: Tables, *, once: bool) -> None:
+    def __init__(self, line: Line, tables: Tables, *, once: bool, alone: bool) -> None:
         self._line = line
         self._all = tables
         self._once = once
-        self._alone = not line.schema.has_stream
+        self._alone = alone
         self._failure: Exception | None = None
         self._changed = line.runtime.condition()
         self._agenda = Agenda()
@@ -75,8 +75,10 @@ class BatchMode:
     def start(self) -> None:
         """Begin, where there is a table of batch mode at all."""
         schema = self._line.schema
-        if not any(each.batch for each in (*schema.tables, schema.defaults)):
+        if not schema.has_batch:
             return
+        if self._alone:
+            log.info("reading in batch mode")
         self._agenda.set(_LOOK, 0.0)
         for number in range(schema.snapshot_workers):
             self._tasks.append(self._line.start(self._work, f"batch-{number}"))

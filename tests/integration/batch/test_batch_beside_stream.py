@@ -154,6 +154,29 @@ def test_a_batch_table_that_was_left_out_goes_on_at_its_marker(
     assert shop.differences("events") == []
 
 
+def test_the_position_goes_on_where_no_table_is_streamed_now(
+    shop: BatchShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fill(shop, 10)
+    shop.once(**BOTH)
+    assert "reading in batch mode" not in caplog.text
+    position = f"SELECT cluster_time FROM {META}.sync_markers"
+    before = shop.rows(position)
+    shop.db["orders"].insert_one(document(50))
+    shop.db["events"].insert_one(document(50))
+    view = shop.once(**BOTH, table_whitelist=["events"])
+    assert shop.differences("events") == []
+    assert view.filtered == 2
+    assert shop.rows(position) != before
+    # Without one there is nothing to go on from.
+    shop.execute(f"DROP SCHEMA shop CASCADE; DROP SCHEMA {META} CASCADE")
+    assert "reading in batch mode" not in caplog.text
+    shop.once(**BOTH, table_whitelist=["events"])
+    assert "reading in batch mode" in caplog.text
+    assert shop.rows(position) == [(None,)]
+
+
 def test_a_schedule_is_kept_and_a_missed_pass_is_made(shop: BatchShop) -> None:
     fill(shop, 10)
     yearly = {"mode": "batch", "schedule": "0 0 1 1 *"}
