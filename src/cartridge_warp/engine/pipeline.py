@@ -18,7 +18,7 @@ from .heartbeat import Heartbeat
 from .helpers import Helpers
 from .history import told
 from .line import Line
-from .prepare import prepare, refuse_unsupported
+from .prepare import prepare, refuse_unsupported, warn_uncompared
 from .requests import Requests
 from .stream import Stream
 from .tables import Tables
@@ -90,7 +90,10 @@ def _start(line: Line, *, anew: bool) -> list[Position]:
     hear of a wrong address, and a supervisor will start it again.
     """
     try:
-        return _open(line, anew=anew and line.schema.has_stream)
+        positions = _open(line, anew=anew and line.schema.has_stream)
+        if anew:
+            warn_uncompared(line.schema, line.destination.tables())
+        return positions
     except WarpError as error:
         if not error.retryable:
             raise
