@@ -74,15 +74,15 @@ OnDrop = Annotated[
     Meta(
         description="The table of a collection that was dropped: `keep` keeps its rows"
         " until the collection comes back, `truncate` removes them, `drop` removes the"
-        " table."
+        " table. Tables of batch mode always keep their rows."
     ),
 ]
 OnHistoryLost = Annotated[
     Literal["fail", "resync"],
     Meta(
         description="When MongoDB no longer has the changes behind the position: `fail`"
-        " ends with exit code 6, `resync` compares every table with its collection and"
-        " mends it in place."
+        " ends with exit code 6, `resync` compares every streamed table with its"
+        " collection and mends it in place."
     ),
 ]
 Port = Annotated[int, Meta(ge=0, le=65535)]
