@@ -300,6 +300,16 @@ def test_what_is_no_time_zone_at_all(name: str) -> None:
             "change_detection_overlap_seconds",
             "must be a number from 0 to 604800",
         ),
+        (
+            "mode: batch, on_drop: truncate",
+            "on_drop",
+            "is of mode stream, and this table is read in batch mode",
+        ),
+        (
+            "change_detection_strategy: hash, on_drop: drop",
+            "on_drop",
+            "is of mode stream, and this table is read in batch mode",
+        ),
         ("mode: bacth", "mode", "must be stream or batch, did you mean batch?"),
     ],
 )
@@ -317,6 +327,21 @@ def test_a_schedule_of_a_schema_that_is_streamed_as_a_whole() -> None:
     text = "schemas: [{name: shop, schedule: '0 2 * * *', tables: {a: {mode: batch}}}]"
     assert table(text, "a").schedule == "0 2 * * *"
     assert not table(text, "b").batch
+
+
+def test_on_drop_beside_batch_mode() -> None:
+    """What a level above says is of its streamed tables; ``keep`` is what happens."""
+    text = (
+        "schemas: [{name: shop, on_drop: drop, mode: batch, tables: "
+        "{a: {on_drop: keep}, b: {mode: stream}}}]"
+    )
+    assert table(text, "a").on_drop == "keep"
+    assert table(text, "b").on_drop == "drop"
+    message, hint = refused(
+        "schemas: [{name: shop, mode: batch, tables: {a: {on_drop: drop}}}]"
+    )
+    assert message.startswith("warp.yaml:3 schemas[0].tables[0].on_drop: is of mode")
+    assert "remove this line" in hint
 
 
 def test_an_interval_is_of_no_weight_for_a_streamed_table() -> None:

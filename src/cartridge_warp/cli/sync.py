@@ -44,8 +44,9 @@ from .running import Given, run_options, running
 @click.option(
     "--full-resync",
     is_flag=True,
-    help="Begin at a new position, and compare every table with its collection: what "
-    "differs is mended in place. The way out of lost history (exit 6).",
+    help="Begin at a new position, and compare every streamed table with its "
+    "collection: what differs is mended in place. The way out of lost history "
+    "(exit 6). Tables of batch mode are not compared.",
 )
 @click.option(
     "--mode",

@@ -110,6 +110,13 @@ def check(checked: Checked) -> None:
             some |= batch
             if not batch:
                 _streamed(checked, inside, table, "this table is streamed")
+            elif table.get("on_drop", "keep") != "keep":
+                checked.blame(
+                    f"{inside}.on_drop",
+                    "is of mode stream, and this table is read in batch mode, which "
+                    "keeps the rows",
+                    "remove this line, or set `mode: stream`",
+                )
         if not some:
             _streamed(checked, path, schema, "every table of it is streamed")
 

@@ -6,6 +6,7 @@ reference page and the error messages are made from them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal
 
@@ -73,15 +74,15 @@ OnDrop = Annotated[
     Meta(
         description="The table of a collection that was dropped: `keep` keeps its rows"
         " until the collection comes back, `truncate` removes them, `drop` removes the"
-        " table."
+        " table. Tables of batch mode always keep their rows."
     ),
 ]
 OnHistoryLost = Annotated[
     Literal["fail", "resync"],
     Meta(
         description="When MongoDB no longer has the changes behind the position: `fail`"
-        " ends with exit code 6, `resync` compares every table with its collection and"
-        " mends it in place."
+        " ends with exit code 6, `resync` compares every streamed table with its"
+        " collection and mends it in place."
     ),
 ]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -378,10 +379,18 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def has_stream(self) -> bool:
         """Some collection may be streamed; where the filters are globs or none, it is
         enough that one which is not there yet would be."""
+        return self._has(self.streams, batch=False)
+
+    @property
+    def has_batch(self) -> bool:
+        """Some collection may be read pass by pass, in the same sense."""
+        return self._has(self.batches, batch=True)
+
+    def _has(self, chosen: Callable[[str], bool], *, batch: bool) -> bool:
         for names in (self.table_whitelist, self.global_table_whitelist):
             if names and not any(set(name) & set("*?[") for name in names):
-                return any(map(self.streams, names))
-        return any(not each.batch for each in (*self.tables, self.defaults))
+                return any(map(chosen, names))
+        return any(each.batch == batch for each in (*self.tables, self.defaults))
 
     @property
     def lanes(self) -> int:

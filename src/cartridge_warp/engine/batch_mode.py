@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ..config import SchemaSettings
 from ..errors import MisfitError, PreconditionError, SourceError
 from ..retry import Stopped
 from .batch_agenda import Agenda
@@ -22,8 +23,14 @@ log = logging.getLogger(__name__)
 #: The loops turn at least this often, in seconds.
 TURN_SECONDS = 1.0
 
-#: How often the collections are listed, to find new ones, in seconds.
-LOOK_SECONDS = 60.0
+#: The collections are listed, to find new ones, as often as the most frequent passes
+#: begin, and within these bounds, in seconds.
+LOOK_SECONDS = 1.0
+SELDOM_SECONDS = 60.0
+
+#: But the lists take no more than one part in so many of the time: each costs the
+#: source a command a collection.
+_LOOK_SHARE = 10
 
 #: What stands for that on the agenda; no collection has this name.
 _LOOK = ""
@@ -40,14 +47,14 @@ class BatchMode:
 
     A pass that fails for a reason of its table's is made again when the next one is
     due; with ``once`` it is the failure that ``check`` raises. Any other failure is the
-    line's.
+    line's. alone: nothing follows the stream beside it.
     """
 
-    def __init__(self, line: Line, tables: Tables, *, once: bool) -> None:
+    def __init__(self, line: Line, tables: Tables, *, once: bool, alone: bool) -> None:
         self._line = line
         self._all = tables
         self._once = once
-        self._alone = not line.schema.has_stream
+        self._alone = alone
         self._failure: Exception | None = None
         self._changed = line.runtime.condition()
         self._agenda = Agenda()
@@ -60,13 +67,18 @@ class BatchMode:
         )
         self._busy = self._reading = 0
         self._told: dict[str, str] = {}
+        self._look_pause = _pause(line.schema)
+        #: Collections whose table could not be opened, and when to try again.
+        self._later: dict[str, float] = {}
         self._tasks: list[Task] = []
 
     def start(self) -> None:
         """Begin, where there is a table of batch mode at all."""
         schema = self._line.schema
-        if not any(each.batch for each in (*schema.tables, schema.defaults)):
+        if not schema.has_batch:
             return
+        if self._alone:
+            log.info("reading in batch mode")
         self._agenda.set(_LOOK, 0.0)
         for number in range(schema.snapshot_workers):
             self._tasks.append(self._line.start(self._work, f"batch-{number}"))
@@ -212,12 +224,14 @@ class BatchMode:
 
     def _look(self) -> None:
         """Find the tables that are not known yet, and begin with them."""
-        line, schema = self._line, self._line.schema
+        line, began = self._line, self._line.runtime.now()
         kinds = {each.name: each for each in line.retry(line.source.discover)}
         known = [name for name, state in self._all.states.items() if state.batch]
         copies = []
         for name in dict.fromkeys([*kinds, *known]):
-            if name in self._tables or not schema.batches(name):
+            if name in self._tables or not line.batches(name):
+                continue
+            if self._later.get(name, began) > began:
                 continue
             if line.stop.requested:
                 raise Stopped
@@ -227,6 +241,8 @@ class BatchMode:
                 opened = open_table(line, self._all, name, kind)
             except _ITS_OWN as error:
                 self._failed(error, name)
+                # It may have cost the source a look at every document.
+                self._later[name] = line.runtime.now() + SELDOM_SECONDS
                 continue
             if opened is None:
                 line.progress.table(name, Phase.EMPTY)
@@ -256,7 +272,9 @@ class BatchMode:
         if self._alone and not copies:
             self._reads(0)
         if not self._once:
-            self._set(_LOOK, line.runtime.now() + LOOK_SECONDS)
+            now = line.runtime.now()
+            pause = max(self._look_pause, (now - began) * _LOOK_SHARE)
+            self._set(_LOOK, now + min(pause, SELDOM_SECONDS))
 
     def _copied(self, collection: str) -> None:
         """The first copy of a table is complete: its first pass is due."""
@@ -264,3 +282,14 @@ class BatchMode:
             self._copying.discard(collection)
             self._agenda.set(collection, 0.0)
             self._changed.notify_all()
+
+
+def _pause(schema: SchemaSettings) -> float:
+    """Between two lists of the collections, in seconds."""
+    every = (*schema.tables, schema.defaults)
+    intervals = [
+        each.polling_interval_seconds
+        for each in every
+        if each.batch and not each.schedule
+    ]
+    return max(min(intervals, default=SELDOM_SECONDS), LOOK_SECONDS)

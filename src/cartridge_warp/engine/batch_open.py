@@ -25,7 +25,7 @@ _NAMED: Final = 10
 def refuse_unusable(line: Line, listed: Iterable[Collection]) -> None:
     """Raises PreconditionError for a collection in which no pass would see a change."""
     for each in listed:
-        if line.schema.batches(each.name):
+        if line.batches(each.name):
             _check_column(line, each.name, _reader(line, each.name))
 
 

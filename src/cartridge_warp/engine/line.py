@@ -77,6 +77,11 @@ class Line:
         passing = self._passing is not None and self._passing(collection)
         return not passing and self.schema.streams(collection)
 
+    def batches(self, collection: str) -> bool:
+        """Is it read pass by pass? What the source makes for itself is not."""
+        passing = self._passing is not None and self._passing(collection)
+        return not passing and self.schema.batches(collection)
+
     def retry(
         self, call: Callable[[], T], *, wait: Callable[[float], bool] | None = None
     ) -> T:

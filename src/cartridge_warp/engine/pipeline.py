@@ -18,7 +18,7 @@ from .heartbeat import Heartbeat
 from .helpers import Helpers
 from .history import told
 from .line import Line
-from .prepare import prepare, refuse_unsupported
+from .prepare import prepare, refuse_unsupported, warn_uncompared
 from .requests import Requests
 from .stream import Stream
 from .tables import Tables
@@ -39,7 +39,9 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
     the tables are then as the source was at that moment. anew: the position is a new
     one, and every table is resynced; so it is too when the history behind the position
     is lost, where the settings say so. Tables of batch mode are read beside that, with
-    ``once`` by one pass each; where there are no others, no change stream is opened.
+    ``once`` by one pass each. A schema that never had any others has no position, and
+    opens no change stream; one that has a position follows it, whatever is selected
+    now, so that it can be used when the selection changes again.
     Closes both ends. Raises WarpError.
     """
     with contextlib.closing(line.source), contextlib.closing(line.destination):
@@ -51,10 +53,7 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
                     with Heartbeat(line), Watch(line):
                         _sync(line, positions, once=once)
                 except HistoryLost as error:
-                    if line.schema.on_history_lost == "fail":
-                        raise told(line, error) from error
-                    log.warning("%s; every table is resynced", told(line, error))
-                    line.destination.failed(error)
+                    _accept(line, error)
                     # Nothing of this attempt may write any more: the next one is
                     # another owner.
                     line, anew, start = line.renewed(), True, _start_again
@@ -72,6 +71,18 @@ def run(line: Line, *, once: bool, anew: bool = False) -> None:
             raise
 
 
+def _accept(line: Line, error: HistoryLost) -> None:
+    """Raises the error with its words, unless there is a way on."""
+    if not line.schema.has_stream and line.resyncs is not None:
+        # Every table that was streamed is left, and resynced if it is selected again.
+        log.warning("the position is lost and a new one is taken: no table needs it")
+        return
+    if line.schema.on_history_lost == "fail":
+        raise told(line, error) from error
+    log.warning("%s; every table is resynced", told(line, error))
+    line.destination.failed(error)
+
+
 def _start(line: Line, *, anew: bool) -> list[Position]:
     """Open both ends.
 
@@ -79,7 +90,10 @@ def _start(line: Line, *, anew: bool) -> list[Position]:
     hear of a wrong address, and a supervisor will start it again.
     """
     try:
-        return _open(line, anew=anew)
+        positions = _open(line, anew=anew and line.schema.has_stream)
+        if anew:
+            warn_uncompared(line.schema, line.destination.tables())
+        return positions
     except WarpError as error:
         if not error.retryable:
             raise
@@ -94,7 +108,7 @@ def _start_again(line: Line, *, anew: bool) -> list[Position]:
 def _open(line: Line, *, anew: bool) -> list[Position]:
     """Check both ends, own the schema and know where each lane goes on.
 
-    No position if the schema does not stream.
+    No position if the schema does not stream, and never did.
     """
     source, destination = line.source, line.destination
     started = destination.validate()
@@ -106,8 +120,7 @@ def _open(line: Line, *, anew: bool) -> list[Position]:
     positions = _owned(line, lambda: destination.open(identity))
     line.progress.connected(True, "destination")
     reached("marker_read")
-    if not line.schema.has_stream:
-        log.info("reading in batch mode")
+    if not positions and not line.schema.has_stream:
         return []
     if not positions:
         first = source.position_now()
@@ -118,12 +131,14 @@ def _open(line: Line, *, anew: bool) -> list[Position]:
         positions = _restart(line)
     else:
         log.info("going on where the last run ended")
+    if not line.schema.has_stream:
+        log.info("no table is streamed now; the position moves on all the same")
     line.progress.moved(min(each.cluster_time for each in positions))
     return positions
 
 
 def _restart(line: Line) -> list[Position]:
-    """Begin at a new position, with the wish that every table be resynced.
+    """Begin at a new position, with the wish that every streamed table be resynced.
 
     Both are stored at once. What happened before is in what is read for the resyncs.
     """
@@ -134,7 +149,8 @@ def _restart(line: Line) -> list[Position]:
         )
     place = line.source.position_now()
     line.resyncs.restart(place, line.schema.lanes)
-    log.info("starting anew: every table is resynced")
+    if line.schema.has_stream:
+        log.info("starting anew: every table is resynced")
     return [place] * line.schema.lanes
 
 
@@ -165,7 +181,7 @@ def _sync(line: Line, positions: list[Position], *, once: bool) -> None:
     destination = line.destination
     sharing = destination.sharing() if isinstance(destination, SharesCopies) else None
     tables, copy = Tables(line), Copy(line, sharing=sharing)
-    batches = BatchMode(line, tables, once=once)
+    batches = BatchMode(line, tables, once=once, alone=not positions)
     try:
         place = min((each.cluster_time for each in positions), default=0)
         copied = prepare(line, tables, place)

@@ -16,6 +16,11 @@ from .views import Counts, Phase
 
 log = logging.getLogger(__name__)
 
+#: What makes a table of batch mode equal to its collection.
+HEALING = (
+    "one run with change_detection_strategy: hash compares every document with its row"
+)
+
 
 def refuse_unsupported(schema: SchemaSettings, listed: Iterable[Collection]) -> None:
     """Raises PreconditionError for a collection that is asked for by its name and can
@@ -29,6 +34,23 @@ def refuse_unsupported(schema: SchemaSettings, listed: Iterable[Collection]) -> 
                 hint=f"read it in batch mode: set mode: batch for the table "
                 f"{each.name}, or leave it out of --tables and of the whitelist",
             )
+
+
+def warn_uncompared(schema: SchemaSettings, states: Iterable[TableState]) -> None:
+    """Whoever asks for a resync of every table hears which of them get none."""
+    names = [
+        state.table.name
+        for state in states
+        if schema.batches(name := state.table.collection)
+        # A pass of this strategy compares as much.
+        and schema.table(name).change_detection_strategy != "hash"
+    ]
+    if names:
+        log.warning(
+            "tables of batch mode are not compared: only those that are streamed are "
+            "resynced",
+            extra={"tables": sorted(names), "hint": HEALING},
+        )
 
 
 def prepare(line: Line, tables: Tables, position_time: ClusterTime) -> list[Planned]:

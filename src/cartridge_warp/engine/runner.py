@@ -8,9 +8,10 @@ from functools import partial
 
 from .. import memory, registry
 from ..config import SchemaSettings, Settings
-from ..errors import WarpError
+from ..errors import ConfigError, WarpError
 from . import pipeline, worker
 from .line import Line
+from .prepare import HEALING
 from .progress import Progress
 from .signals import StopSignal
 
@@ -34,8 +35,16 @@ def run(
 ) -> int:
     """Sync every schema of the settings; return the exit code.
 
-    full_resync: each begins at a new position, with a resync of every table.
+    full_resync: each begins at a new position, with a resync of every table. Raises
+    ConfigError where none has a table that is streamed.
     """
+    if full_resync and not any(each.has_stream for each in settings.schemas):
+        names = ", ".join(each.name for each in settings.schemas)
+        raise ConfigError(
+            f"--full-resync: {names} is read in batch mode, and only tables that are "
+            "streamed are resynced",
+            hint=HEALING,
+        )
     life = partial(pipeline.run, once=once, anew=full_resync)
     return _run(settings, life, progress, stop)
 

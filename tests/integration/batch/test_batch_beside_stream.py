@@ -64,6 +64,19 @@ def test_both_go_on_side_by_side(shop: BatchShop) -> None:
         assert run.schema().phase is Phase.STREAMING
 
 
+def test_a_collection_of_batch_mode_that_comes_later(shop: BatchShop) -> None:
+    fill(shop, 10)
+    tables = [{"name": "e*", "mode": "batch", "polling_interval_seconds": 0.2}]
+    with shop.running(mode="stream", tables=tables) as run:
+        for name in ("orders", "events"):
+            shop.becomes_equal(name)
+        for name in ("more", "extra"):
+            shop.db[name].insert_one(document(1))
+            shop.becomes_equal(name)
+        wait_until(lambda: run.table("extra").passes > 1, "it is read again and again")
+        assert run.table("more").phase is Phase.STREAMING
+
+
 def test_a_pass_that_waits_for_a_lock_does_not_hold_up_the_stream(
     shop: BatchShop,
 ) -> None:
@@ -139,6 +152,29 @@ def test_a_batch_table_that_was_left_out_goes_on_at_its_marker(
     assert len(shop.differences("events")) == 1
     shop.once(**BOTH)
     assert shop.differences("events") == []
+
+
+def test_the_position_goes_on_where_no_table_is_streamed_now(
+    shop: BatchShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fill(shop, 10)
+    shop.once(**BOTH)
+    assert "reading in batch mode" not in caplog.text
+    position = f"SELECT cluster_time FROM {META}.sync_markers"
+    before = shop.rows(position)
+    shop.db["orders"].insert_one(document(50))
+    shop.db["events"].insert_one(document(50))
+    view = shop.once(**BOTH, table_whitelist=["events"])
+    assert shop.differences("events") == []
+    assert view.filtered == 2
+    assert shop.rows(position) != before
+    # Without one there is nothing to go on from.
+    shop.execute(f"DROP SCHEMA shop CASCADE; DROP SCHEMA {META} CASCADE")
+    assert "reading in batch mode" not in caplog.text
+    shop.once(**BOTH, table_whitelist=["events"])
+    assert "reading in batch mode" in caplog.text
+    assert shop.rows(position) == [(None,)]
 
 
 def test_a_schedule_is_kept_and_a_missed_pass_is_made(shop: BatchShop) -> None:

@@ -137,3 +137,37 @@ def test_what_is_said_of_a_pass(file: Path, shop: BatchShop) -> None:
     assert (table["passes"], table["unread"], table["consistent"]) == (1, 2, True)
     assert table["last_pass"] == table["complete_through"]
     assert table["next_pass"] > table["last_pass"]
+
+
+def test_a_full_resync(file: Path, shop: BatchShop) -> None:
+    """It is of tables that are streamed; a run of ``hash`` is what mends the others."""
+    for name in ("orders", "events"):
+        shop.db[name].insert_many(
+            [{"_id": n, "updated_at": at(n * 1000)} for n in range(5)]
+        )
+    batch: dict[str, Any] = {"mode": "batch"}
+    write(file, shop, {"events": batch})
+    assert once(file).code == 0
+    shop.execute("DELETE FROM shop.orders WHERE _id < 3")
+    shop.execute("DELETE FROM shop.events WHERE _id < 3")
+    whole = ("--config", str(file), "--once", "--full-resync")
+    ended = sync(*whole, "--log-format", "json")
+    assert ended.code == 0, ended.err
+    lines = [line for line in ended.err.splitlines() if "batch mode" in line]
+    (said,) = map(json.loads, lines)
+    assert said["tables"] == ["events"]
+    assert "change_detection_strategy: hash" in said["hint"]
+    assert shop.differences("orders") == []
+    assert len(shop.differences("events")) == 3
+    # None of them is streamed.
+    refused = "shop is read in batch mode, and only tables that are streamed"
+    ended = sync(*whole, "--tables", "events")
+    assert_refused(ended, 2, refused, "change_detection_strategy: hash")
+    write(file, shop, {}, mode="batch")
+    assert_refused(sync(*whole), 2, refused)
+    write(file, shop, {"events": {**batch, "change_detection_strategy": "hash"}})
+    assert once(file).code == 0
+    assert shop.differences("events") == []
+    write(file, shop, {"events": batch})
+    assert once(file).code == 0
+    assert shop.differences("events") == []

@@ -112,7 +112,7 @@ def test_the_rows_of_a_collection_that_was_dropped_are_kept(
     shop.db["others"].insert_one(order(1))
     shop.sees(**settings)
     shop.db["orders"].drop()
-    shop.once(**settings)
+    shop.once(**settings, on_drop="drop")
     assert shop.rows(f"SELECT count(*) FROM {SCHEMA}.orders") == [(50,)]
     assert "the collection is gone" in caplog.text
     shop.db["orders"].insert_many([order(n) for n in range(40, 60)])

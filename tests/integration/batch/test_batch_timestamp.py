@@ -294,9 +294,8 @@ def test_writers_all_the_time_and_nothing_is_missed(shop: BatchShop) -> None:
 
 
 def test_an_empty_collection_gets_its_table_with_its_first_document(
-    shop: BatchShop, monkeypatch: pytest.MonkeyPatch
+    shop: BatchShop,
 ) -> None:
-    monkeypatch.setattr("cartridge_warp.engine.batch_mode.LOOK_SECONDS", 0.2)
     shop.db.create_collection("orders")
     with shop.running(default_polling_interval=0.1) as run:
         wait_until(lambda: run.table("orders").phase is Phase.EMPTY, "it is empty")
@@ -304,3 +303,26 @@ def test_an_empty_collection_gets_its_table_with_its_first_document(
         shop.db["new ones"].insert_one(order(1))
         shop.becomes_equal("orders")
         shop.becomes_equal("new ones")
+
+
+def test_collections_that_come_while_it_runs(shop: BatchShop) -> None:
+    """Made, renamed and written by ``$out``; those left out by a filter get no table,
+    nor do those that the server makes for itself."""
+    shop.db["orders"].insert_many([order(n) for n in range(20)])
+    settings = {"default_polling_interval": 0.1, "table_blacklist": ["no*"]}
+    with shop.running(**settings) as run:
+        shop.becomes_equal("orders")
+        shop.db["not this"].insert_one(order(1))
+        shop.db["tmp.agg_out.1"].insert_one(order(1))
+        shop.db["made"].insert_one(order(1))
+        shop.becomes_equal("made")
+        shop.db["orders"].rename("archive")
+        shop.becomes_equal("archive")
+        shop.db["archive"].insert_one(order(21, updated_at=datetime.now(UTC)))
+        shop.db["archive"].aggregate([{"$out": "copied"}])
+        shop.becomes_equal("copied")
+        shop.becomes_equal("archive")
+        names = {each.collection for each in run.schema().tables}
+        assert names == {"orders", "made", "archive", "copied"}
+    # What was read before it was renamed is kept.
+    assert shop.rows("SELECT count(*) FROM shop.orders") == [(20,)]

@@ -198,6 +198,50 @@ def test_lost_while_it_runs(shop: Shop) -> None:
         shop.becomes_equal("orders")
 
 
+#: One collection is read in passes, the others are streamed.
+PASSES: Document = {
+    "tables": [
+        {
+            "name": "b",
+            "mode": "batch",
+            "change_detection_strategy": "hash",
+            "polling_interval_seconds": 0.2,
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_filter_that_leaves_no_streamed_table(shop: Shop, runs: bool) -> None:
+    """The position goes on all the same. It may even be lost: no table needs it, and
+    those that were left are resynced when they are selected again."""
+    shop.db["b"].insert_one({"_id": 1})
+    shop.once(**PASSES)
+    if runs:
+        with shop.running(**PASSES, table_whitelist=["b"]) as run:
+            before = run.schema().position_time or 0
+            change(shop)
+            shop.db["b"].insert_one({"_id": 2})
+            shop.becomes_equal("b")
+            wait_until(
+                lambda: (
+                    (run.schema().position_time or 0) > (run.schema().oldest_time or 0)
+                    and (run.schema().oldest_time or 0) > before
+                ),
+                "the position passes what is rolled over",
+            )
+            assert run.schema().phase is Phase.STREAMING
+    else:
+        change(shop)
+        shop.db["b"].insert_one({"_id": 2})
+    shop.once(**PASSES, table_whitelist=["b"])
+    assert shop.differences("b") == []
+    assert shop.differences("orders") != []
+    shop.once(**PASSES)
+    is_healed(shop)
+    assert shop.differences("b") == []
+
+
 @pytest.mark.parametrize("policy", ["truncate", "drop"])
 def test_collections_that_are_gone_by_then(shop: Shop, policy: str) -> None:
     change(shop)
