@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from cartridge_warp.model import TableOptions
 
+from .patterns import Patterns, is_plain, passes
 from .uri import redact
 
 Depth = Annotated[
@@ -86,7 +87,6 @@ OnHistoryLost = Annotated[
 ]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Patterns = tuple[str, ...]
 Mode = Annotated[
     Literal["", "stream", "batch"],
     Meta(
@@ -379,7 +379,7 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Some collection may be streamed; where the filters are globs or none, it is
         enough that one which is not there yet would be."""
         for names in (self.table_whitelist, self.global_table_whitelist):
-            if names and not any(set(name) & set("*?[") for name in names):
+            if names and all(map(is_plain, names)):
                 return any(map(self.streams, names))
         return any(not each.batch for each in (*self.tables, self.defaults))
 
@@ -390,9 +390,9 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def selects(self, collection: str) -> bool:
         """Is this collection synced? Both levels have to agree."""
-        return _passes(
+        return passes(
             collection, self.global_table_whitelist, self.global_table_blacklist
-        ) and _passes(collection, self.table_whitelist, self.table_blacklist)
+        ) and passes(collection, self.table_whitelist, self.table_blacklist)
 
     def streams(self, collection: str) -> bool:
         """Is this collection followed by the change stream?"""
@@ -427,10 +427,3 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
     places: dict[str, str] = {}
-
-
-def _passes(name: str, whitelist: Patterns, blacklist: Patterns) -> bool:
-    """One level of filters; a whitelist makes the blacklist beside it moot."""
-    if whitelist:
-        return any(fnmatchcase(name, pattern) for pattern in whitelist)
-    return not any(fnmatchcase(name, pattern) for pattern in blacklist)
