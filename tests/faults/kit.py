@@ -135,11 +135,13 @@ class Scene:
         self._watcher.start()
         return sync
 
-    def help(self, *arguments: str, kill: str = "") -> Sync:
+    def help(
+        self, *arguments: str, kill: str = "", env: Mapping[str, str] | None = None
+    ) -> Sync:
         """A worker process."""
         worker = Sync(
             [f"--config={self._config}", *arguments],
-            self._environment(kill),
+            {**self._environment(kill), **(env or {})},
             self._directory / f"worker-{len(self.workers)}.log",
             verb="worker",
         )

@@ -221,6 +221,14 @@ def test_a_worker_that_differs_is_refused(make_scene: MakeScene) -> None:
         (error, hint) = worker.said()
         assert "has other settings: global_table_whitelist is" in error
         assert "the arguments and the configuration of cwarp sync" in hint
+        worker = scene.help(
+            env={"CARTRIDGE_WARP_DESTINATION__DELETION_STRATEGY": "soft"}
+        )
+        assert worker.wait() == 2, worker.tail()
+        (error, hint) = worker.said()
+        assert error.endswith(
+            "has other settings: deletion_strategy is soft here and hard there"
+        )
         scene.execute(f"UPDATE {META}.schema_leases SET version = '0.0.1'")
         worker = scene.help()
         assert worker.wait() == 2, worker.tail()

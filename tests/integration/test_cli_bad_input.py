@@ -84,6 +84,24 @@ def test_a_connector_that_is_not_installed(tmp_path: Path, verb: list[str]) -> N
     )
 
 
+@pytest.mark.parametrize("verb", [["config", "validate"], ["sync", "--config"]])
+def test_filters_that_select_nothing(tmp_path: Path, verb: list[str]) -> None:
+    file = tmp_path / "warp.yaml"
+    file.write_text(
+        "source: {connection_string: 'mongodb://127.0.0.1:1/shop'}\n"
+        "destination: {connection_string: 'postgresql://127.0.0.1:1/x'}\n"
+        "schemas: [{name: a, table_whitelist: [orders]}]\n"
+        "global_table_blacklist: [orders]"
+    )
+    assert_refused(
+        cwarp(*verb, str(file)),
+        2,
+        f"{file}:3 schemas[0].table_whitelist: selects orders alone, which "
+        "global_table_blacklist leaves out",
+        "take orders out of global_table_blacklist",
+    )
+
+
 @pytest.mark.parametrize("verb", [["status"], ["resync", "orders"]])
 def test_the_metadata_of_another_destination(tmp_path: Path, verb: list[str]) -> None:
     file = tmp_path / "warp.yaml"

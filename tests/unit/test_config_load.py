@@ -280,8 +280,6 @@ def test_a_collection_named_like_a_glob_is_found_by_its_name(tmp_path: Path) -> 
         ("", "table_whitelist: ['*s']", "orders items"),
         ("", "table_blacklist: [orders]", "items tmp_a"),
         ("", "table_whitelist: [orders], table_blacklist: [orders]", "orders"),
-        ("global_table_blacklist: [orders]", "table_whitelist: [orders]", ""),
-        ("global_table_whitelist: [orders]", "table_blacklist: [orders]", ""),
         (
             "global_table_whitelist: [orders, items]",
             "table_whitelist: [items]",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
 
+from cartridge_warp.config.patterns import likely
 from cartridge_warp.config.uri import DESTINATION_SCHEMES
 from cartridge_warp.errors import (
     ConfigError,
@@ -23,7 +23,7 @@ from .status import SETTING, URI_VARIABLE, destination_of, read, refuse_others
 
 if TYPE_CHECKING:
     from cartridge_warp.config import DestinationSettings
-    from cartridge_warp.metadata.status import SchemaStatus
+    from cartridge_warp.metadata.status import SchemaStatus, TableStatus
 
 
 @click.command(short_help="Compare tables with their collections, and mend them.")
@@ -50,7 +50,9 @@ def resync(
     This writes a request into the metadata, and needs the PostgreSQL URI alone: as
     the last argument, from --config, or from
     CARTRIDGE_WARP_DESTINATION__CONNECTION_STRING. The process that owns the schema
-    takes it up within seconds, else the next `cwarp sync` does.
+    takes it up within seconds, else the next `cwarp sync` does. A table that nobody
+    follows is refused: one of batch mode, one that the filters leave out, and one whose
+    collection is gone.
     """
     uris = [each for each in words if each.startswith(DESTINATION_SCHEMES)]
     patterns = [each for each in words if each not in uris]
@@ -72,7 +74,7 @@ def resync(
         )
     with placing(places):
         found = _schema(destination, schema)
-        tables = _tables(found, patterns)
+        tables, left_out = _tables(found, patterns)
         _ask(destination, found.schema, tables)
     names = ", ".join(f"{found.schema}.{name}" for name in tables)
     who = (
@@ -81,6 +83,8 @@ def resync(
         else "no process owns the schema now; the next cwarp sync begins with it"
     )
     click.echo(f"resync of {names} is asked for: {who}")
+    if left_out:
+        click.echo(f"not asked for: {', '.join(left_out)}")
 
 
 def _schema(destination: DestinationSettings, name: str | None) -> SchemaStatus:
@@ -94,30 +98,86 @@ def _schema(destination: DestinationSettings, name: str | None) -> SchemaStatus:
     return found[0]
 
 
-def _tables(schema: SchemaStatus, patterns: list[str]) -> list[str]:
-    """The tables that these names or globs mean. Raises ConfigError for one that means
-    none, or names one that is not streamed."""
-    names = {each.name for each in schema.tables if each.passes is None}
-    for table in schema.tables:
-        if table.passes is not None and table.name in patterns:
-            raise ConfigError(
-                f"{schema.schema}.{table.name} is read in batch mode, and only tables "
-                "that are streamed are resynced",
-                hint="its next pass brings what changed; detect_deletes: true, or "
-                "change_detection_strategy: hash, removes what is gone",
-            )
+def _tables(schema: SchemaStatus, patterns: list[str]) -> tuple[list[str], list[str]]:
+    """The tables that these names or globs mean, and those that a glob means beside
+    them and that cannot be resynced, each with the reason.
+
+    Raises ConfigError for a name or a glob that means none which can be.
+    """
     chosen: dict[str, None] = {}
+    left_out: dict[str, None] = {}
     for pattern in patterns:
-        matching = sorted(name for name in names if fnmatchcase(name, pattern))
+        named = [each for each in schema.tables if each.name == pattern]
+        matching = named or [
+            each for each in schema.tables if fnmatchcase(each.name, pattern)
+        ]
         if not matching:
-            close = difflib.get_close_matches(pattern, names, n=1)
-            some = ", ".join(sorted(names)[:10]) or "none"
+            names = [each.name for each in schema.tables]
+            some = ", ".join(sorted(names)) or "none"
             raise ConfigError(
                 f"schema {schema.schema} has no table {pattern}",
-                hint=f"did you mean {close[0]}?" if close else f"there are: {some}",
+                hint=likely(pattern, names) or f"there are: {some}",
             )
-        chosen.update(dict.fromkeys(matching))
-    return list(chosen)
+        refused = [
+            (each, why) for each in matching if (why := _refused(each)) is not None
+        ]
+        if len(refused) == len(matching):
+            raise _none_of(schema.schema, pattern, refused)
+        left_out.update((f"{each.name} ({why.short})", None) for each, why in refused)
+        able = {each.name for each in matching} - {each.name for each, _ in refused}
+        chosen.update(dict.fromkeys(sorted(able)))
+    return list(chosen), list(left_out)
+
+
+class _Why(NamedTuple):
+    """Why a table cannot be resynced: in brackets, as a sentence, and the way out."""
+
+    short: str
+    full: str
+    hint: str
+
+
+_BATCH = _Why(
+    "read in batch mode",
+    "is read in batch mode, and only tables that are streamed are resynced",
+    "its next pass brings what changed; detect_deletes: true, or "
+    "change_detection_strategy: hash, removes what is gone",
+)
+_GONE = _Why(
+    "its collection is gone",
+    "has no collection any more to be compared with",
+    "on_drop says what becomes of its rows; if the collection comes back, the table is "
+    "resynced by itself",
+)
+_LEFT = _Why(
+    "not followed",
+    "is not followed: the filters of the last run leave it out",
+    "select its collection again; the sync that does so resyncs the table by itself",
+)
+
+
+def _refused(table: TableStatus) -> _Why | None:
+    """Nothing would ever take the wish up."""
+    if table.passes is not None:
+        return _BATCH
+    # One that is selected again while its collection is gone stays as it is.
+    if table.gone:
+        return _GONE
+    return _LEFT if table.left else None
+
+
+def _none_of(
+    schema: str, pattern: str, refused: list[tuple[TableStatus, _Why]]
+) -> ConfigError:
+    (table, why), *more = refused
+    if not more:
+        return ConfigError(f"{schema}.{table.name} {why.full}", hint=why.hint)
+    each = ", ".join(f"{table.name} ({why.short})" for table, why in refused)
+    reasons = {why for _, why in refused}
+    return ConfigError(
+        f"no table of schema {schema} that {pattern} means can be resynced: {each}",
+        hint=why.hint if len(reasons) == 1 else "name one of them to see what to do",
+    )
 
 
 def _ask(destination: DestinationSettings, schema: str, tables: list[str]) -> None:

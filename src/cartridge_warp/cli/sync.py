@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import shlex
 import sys
 
@@ -11,6 +10,7 @@ import click
 
 from cartridge_warp import logs, registry
 from cartridge_warp.config import SchemaSettings, Settings
+from cartridge_warp.config.patterns import is_plain, likely
 from cartridge_warp.engine import runner
 from cartridge_warp.errors import (
     ConfigError,
@@ -124,17 +124,16 @@ def _check_tables(settings: Settings, names: list[str]) -> None:
     A glob may match nothing yet; a name that matches nothing is a slip of the pen,
     unless it was synced before and has been dropped since.
     """
-    plain = [name for name in names if not set(name) & set("*?[")]
+    plain = filter(is_plain, names)
     found: set[str] = set()
     for schema in settings.schemas:
         found |= _collections(settings, schema)
     for name in plain:
         if name not in found:
-            close = difflib.get_close_matches(name, found, n=1)
             some = ", ".join(sorted(found)[:10]) or "none"
             raise ConfigError(
                 f"--tables: no collection is called {name}",
-                hint=f"did you mean {close[0]}?" if close else f"there are: {some}",
+                hint=likely(name, found) or f"there are: {some}",
             )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
-from .model import Patterns
+from .patterns import Patterns
 from .written import LATER, Written
 
 

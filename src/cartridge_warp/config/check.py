@@ -15,8 +15,8 @@ from msgspec import Struct
 from msgspec.structs import FieldInfo
 
 from . import catalog
-from .model import Patterns
 from .node import COMMAND_LINE, NOWHERE, Node, Problem, shown
+from .patterns import Patterns
 from .written import LATER, Written
 
 Values = dict[str, Any]

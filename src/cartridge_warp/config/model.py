@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from cartridge_warp.model import TableOptions
 
+from .patterns import Patterns, is_plain, passes
 from .uri import redact
 
 Depth = Annotated[
@@ -87,7 +88,6 @@ OnHistoryLost = Annotated[
 ]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Patterns = tuple[str, ...]
 Mode = Annotated[
     Literal["", "stream", "batch"],
     Meta(
@@ -388,7 +388,7 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def _has(self, chosen: Callable[[str], bool], *, batch: bool) -> bool:
         for names in (self.table_whitelist, self.global_table_whitelist):
-            if names and not any(set(name) & set("*?[") for name in names):
+            if names and all(map(is_plain, names)):
                 return any(map(chosen, names))
         return any(each.batch == batch for each in (*self.tables, self.defaults))
 
@@ -399,9 +399,9 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def selects(self, collection: str) -> bool:
         """Is this collection synced? Both levels have to agree."""
-        return _passes(
+        return passes(
             collection, self.global_table_whitelist, self.global_table_blacklist
-        ) and _passes(collection, self.table_whitelist, self.table_blacklist)
+        ) and passes(collection, self.table_whitelist, self.table_blacklist)
 
     def streams(self, collection: str) -> bool:
         """Is this collection followed by the change stream?"""
@@ -436,10 +436,3 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     monitoring: MonitoringSettings = MonitoringSettings()
     error_handling: ErrorSettings = ErrorSettings()
     places: dict[str, str] = {}
-
-
-def _passes(name: str, whitelist: Patterns, blacklist: Patterns) -> bool:
-    """One level of filters; a whitelist makes the blacklist beside it moot."""
-    if whitelist:
-        return any(fnmatchcase(name, pattern) for pattern in whitelist)
-    return not any(fnmatchcase(name, pattern) for pattern in blacklist)

@@ -15,7 +15,7 @@ from cartridge_warp.model import (
     TableOptions,
 )
 
-from . import detection
+from . import detection, filters
 from .check import Checked, Values, nearest, variable
 from .model import (
     MONGODB,
@@ -37,8 +37,8 @@ _TAKEN_COLUMNS: Final = (OWN_COLUMNS | SYSTEM_COLUMNS | {DELETED_AT, DOCUMENT}) 
     TableOptions().soft_delete_column
 }
 
-#: What only its use can prove wrong: a URI's parts, a port that is taken, and all that
-#: is a connector's own.
+#: What only its use can prove wrong: a URI's parts, a port that is taken, a collection
+#: that is not there, and all that is a connector's own.
 USED_LATER: Final = (
     "source.type",
     "source.connection_string",
@@ -48,6 +48,8 @@ USED_LATER: Final = (
     "destination.options",
     "monitoring.prometheus.port",
     "monitoring.health.port",
+    "global_table_whitelist",
+    "global_table_blacklist",
 )
 
 #: The connector that a group is made for, and the settings that no other looks at.
@@ -99,6 +101,7 @@ def apply(checked: Checked) -> tuple[list[Values], str]:
             f"single takes one schema, {len(chosen)} are configured",
             "name one with --schema (or single_schema_name), or take mode multi",
         )
+    filters.check(checked, chosen)
     return chosen, mode or ("single" if len(chosen) == 1 else "multi")
 
 

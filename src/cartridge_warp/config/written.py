@@ -28,7 +28,6 @@ from .model import (
     MonitoringSettings,
     OnDrop,
     Overlap,
-    Patterns,
     PrometheusSettings,
     SampleSize,
     Schedule,
@@ -37,6 +36,7 @@ from .model import (
     Strategy,
     Streams,
 )
+from .patterns import Patterns
 
 _OPTIONS: Final = TableOptions()
 
@@ -149,7 +149,11 @@ class WrittenSchema(Flow, kw_only=True):
         ),
     ] = ""
     table_whitelist: Annotated[
-        Patterns, Meta(description="Sync these collections alone. Globs.")
+        Patterns,
+        Meta(
+            description="Sync these collections alone; an empty list selects"
+            " everything. Globs."
+        ),
     ] = ()
     table_blacklist: Annotated[
         Patterns,
@@ -199,7 +203,10 @@ class Written(Flow, kw_only=True):
     ] = ()
     global_table_whitelist: Annotated[
         Patterns,
-        Meta(description="In every schema, sync these collections alone. Globs."),
+        Meta(
+            description="In every schema, sync these collections alone; an empty list"
+            " selects everything. Globs."
+        ),
     ] = ()
     global_table_blacklist: Annotated[
         Patterns,

@@ -43,8 +43,14 @@ def told(line: Line, error: HistoryLost) -> HistoryLost:
 
 
 def _tables(line: Line) -> str:
+    """Those that lack something: what this run leaves out, or reads pass by pass, has
+    nothing from the stream."""
     try:
-        names = [state.table.name for state in line.destination.tables()]
+        names = [
+            state.table.name
+            for state in line.destination.tables()
+            if state.batch is None and line.streams(state.table.collection)
+        ]
     except WarpError:
         return ""
     more = len(names) - _SHOWN

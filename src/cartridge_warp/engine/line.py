@@ -15,6 +15,7 @@ from ..protocols import Destination, Source
 from ..retry import Backoff, retrying
 from .asked import Asked
 from .letters import LetterLog
+from .names import Names
 from .progress import SchemaProgress, end_of
 from .runtime import Runtime, Task, Threads
 from .signals import StopSignal
@@ -31,7 +32,8 @@ class Line:
     around every call of the destination that changes structure, since these come one at
     a time.  letters: is told of every dead letter once it is committed.  fatal: why the
     line has to end, when a task beside its main one has seen that.  resyncs: the
-    destination, if it can resync tables.  asked: those that it is to resync.
+    destination, if it can resync tables.  asked: those that it is to resync.  names: is
+    told which collections there are.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Line:
         errors: ErrorSettings | None = None,
         rng: random.Random | None = None,
         runtime: Runtime | None = None,
+        names: Names | None = None,
     ) -> None:
         self.source = source
         self.destination = destination
@@ -58,6 +61,7 @@ class Line:
         self.fatal: Exception | None = None
         self.resyncs = destination if isinstance(destination, Resyncs) else None
         self.asked = Asked()
+        self.names = names or Names()
         self._passing = source.passing if isinstance(source, KnowsPassing) else None
         self._process = stop
         self._errors = errors or ErrorSettings()
@@ -70,6 +74,7 @@ class Line:
             errors=self._errors,
             rng=self._rng,
             runtime=self.runtime,
+            names=self.names,
         )
 
     def streams(self, collection: str) -> bool:

@@ -74,25 +74,28 @@ class _Preparation:
         states = self._tables.open()
         self._check_modes(states)
         self._leave(states)
-        if not line.schema.has_stream:
-            return []
-        if states:
+        streams = line.schema.has_stream
+        if states and streams:
             # Whoever owned the schema before has read nothing newer than this.
             self._newest = line.retry(line.source.newest_time)
             # Before the look: what ends a collection that is there then is newer.
             self._since = line.retry(line.source.time_now)
+        found = line.retry(line.source.discover)
+        line.names.check(line.schema, [each.name for each in found], states)
+        if not streams:
+            return []
         listed = {
             each.name: each
-            for each in line.retry(line.source.discover)
+            for each in found
             if line.streams(each.name) and self._can_follow(each)
         }
         # A table whose collection is gone stays, and follows it if it comes back.
         kept = [name for name in states if line.streams(name)]
-        found = [
+        tables = [
             self._table(name, states.get(name), listed.get(name))
             for name in dict.fromkeys([*listed, *kept])
         ]
-        return [each for each in found if each is not None]
+        return [each for each in tables if each is not None]
 
     def _can_follow(self, collection: Collection) -> bool:
         reason = UNSUPPORTED.get(collection.kind)

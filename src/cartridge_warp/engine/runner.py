@@ -11,6 +11,7 @@ from ..config import SchemaSettings, Settings
 from ..errors import ConfigError, WarpError
 from . import pipeline, worker
 from .line import Line
+from .names import Names
 from .prepare import HEALING
 from .progress import Progress
 from .signals import StopSignal
@@ -67,7 +68,8 @@ def _run(
     highest of their exit codes is returned. The caller has installed ``stop``.
     """
     memory.settle()
-    lines = [_line(settings, each, progress, stop) for each in settings.schemas]
+    names = Names(len(settings.schemas), settings.places)
+    lines = [_line(settings, each, progress, stop, names) for each in settings.schemas]
     outcomes: list[Exception | None] = []
     alone = len(lines) == 1
     # Never in the calling thread: it has to be free for the stop's signals.
@@ -111,7 +113,11 @@ def _exit_code(error: Exception) -> int:
 
 
 def _line(
-    settings: Settings, schema: SchemaSettings, progress: Progress, stop: StopSignal
+    settings: Settings,
+    schema: SchemaSettings,
+    progress: Progress,
+    stop: StopSignal,
+    names: Names,
 ) -> Line:
     return Line(
         registry.source(settings.source, schema),
@@ -120,4 +126,5 @@ def _line(
         progress.schema(schema.name, schema.database),
         stop,
         errors=settings.error_handling,
+        names=names,
     )

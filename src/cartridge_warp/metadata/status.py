@@ -19,7 +19,8 @@ class TableStatus(Struct, frozen=True):
     copied: rows of the copy, or of the last resync; written, removed: those that it
     found to differ, and those of no document.  resync: it was one.  asked: another is
     asked for.  gone: its rows are those of a collection that is there no more.
-    rejected: dead letters ever made.  dead_letters: those that are pending now.
+    left: a run did not follow it, and none has since.  rejected: dead letters ever
+    made.  dead_letters: those that are pending now.
     complete_through: once the copy is finished, the source's time up to which its rows
     have every change; None where that was not recorded.  consistent: the stream is past
     that time.  Of a table of batch mode, both are its last complete pass's; passes: how
@@ -53,6 +54,7 @@ class TableStatus(Struct, frozen=True):
     removed: int
     asked: bool
     gone: bool
+    left: bool
     dead_letters: int
 
     @property
@@ -186,7 +188,7 @@ def _tables(cur: Cursor[TupleRow], meta: str, schema: str) -> tuple[TableStatus,
                     SELECT FROM {meta}.signals AS g
                     WHERE g.schema_name = s.schema_name AND g.accepted_at IS NULL
                       AND g.table_name = s.table_name AND g.verb = 'resync'),
-                s.gone_at IS NOT NULL
+                s.gone_at IS NOT NULL, s.left_at IS NOT NULL
             FROM {meta}.table_state s
             JOIN LATERAL (
                 SELECT definition, version FROM {meta}.schema_registry

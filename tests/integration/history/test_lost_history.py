@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from cartridge_warp import embedded
 from cartridge_warp.engine.views import Phase
-from cartridge_warp.errors import PreconditionError
+from cartridge_warp.errors import HistoryLost, PreconditionError
 from cartridge_warp.model import Table
 from cartridge_warp.postgresql.destination import PostgresDestination
 from engine_kit import SCHEMA, Shop, wait_until
@@ -132,6 +132,20 @@ def test_the_process_says_what_to_run_and_that_heals(
     shop.db["orders"].delete_one({"_id": 10})
     assert sync(*settings, "--once").code == 0
     assert shop.differences("orders") == []
+
+
+def test_the_tables_that_are_named_are_those_of_the_stream(shop: Shop) -> None:
+    shop.db["counts"].insert_many([{"_id": n, "n": n} for n in range(5)])
+    hashed = {"mode": "batch", "change_detection_strategy": "hash"}
+    settings: dict[str, Any] = {
+        "table_blacklist": ["quiet"],
+        "tables": {"counts": hashed},
+    }
+    shop.once(**settings)
+    change(shop)
+    with pytest.raises(HistoryLost) as caught:
+        shop.once(**settings)
+    assert "for the tables gone, new, orders, replaced (" in str(caught.value)
 
 
 def test_no_password_is_in_the_command(shop: Shop) -> None:

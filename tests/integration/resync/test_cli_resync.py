@@ -277,4 +277,67 @@ def test_a_table_of_batch_mode(
     assert_refused(
         cwarp("resync", "users", postgres_uri), 2, "shop.users is read in batch mode"
     )
-    assert_asked(cwarp("resync", "*", postgres_uri), "shop.offers, shop.orders is")
+    assert_refused(
+        cwarp("resync", "u*", postgres_uri), 2, "shop.users is read in batch mode"
+    )
+    assert_refused(
+        cwarp("resync", "e*", postgres_uri), 2, "there are: offers, orders, users"
+    )
+    assert_asked(
+        cwarp("resync", "*", postgres_uri),
+        "shop.offers, shop.orders is",
+        "not asked for: users (read in batch mode)",
+    )
+
+
+def test_a_table_that_is_not_followed(synced: tuple[str, str]) -> None:
+    _, postgres_uri = synced
+    done = sync(*synced, "--schema=shop", "--once", "--tables=users")
+    assert done.code == 0, done.err
+    harm(postgres_uri, "orders")
+    assert status_of(postgres_uri, "orders")["left"]
+    assert_refused(
+        cwarp("resync", "users", "orders", postgres_uri),
+        2,
+        "shop.orders is not followed",
+        "select its collection again",
+    )
+    assert not status_of(postgres_uri, "users")["asked"]
+    assert_refused(
+        cwarp("resync", "o*", postgres_uri),
+        2,
+        "offers (not followed), orders (not followed)",
+        "select its collection again",
+    )
+    assert_asked(
+        cwarp("resync", "*", postgres_uri),
+        "resync of shop.users is asked for",
+        "not asked for: offers (not followed), orders (not followed)",
+    )
+    # The hint is right.
+    done = sync(*synced, "--schema=shop", "--once")
+    assert done.code == 0, done.err
+    assert not status_of(postgres_uri, "orders")["left"]
+    assert rows(postgres_uri, "orders") == EQUAL
+    assert_asked(cwarp("resync", "orders", postgres_uri), "shop.orders is asked for")
+
+
+def test_a_table_whose_collection_is_gone(
+    synced: tuple[str, str], shop: Database[dict[str, Any]]
+) -> None:
+    _, postgres_uri = synced
+    kept = list(shop.orders.find())
+    shop.orders.drop()
+    assert sync(*synced, "--schema=shop", "--once").code == 0
+    assert_refused(
+        cwarp("resync", "orders", postgres_uri),
+        2,
+        "shop.orders has no collection any more",
+        "on_drop",
+    )
+    # The hint is right.
+    harm(postgres_uri, "orders")
+    shop.orders.insert_many(kept)
+    assert sync(*synced, "--schema=shop", "--once").code == 0
+    assert rows(postgres_uri, "orders") == EQUAL
+    assert_asked(cwarp("resync", "orders", postgres_uri), "shop.orders is asked for")
