@@ -226,7 +226,9 @@ PASSES: Document = {
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_a_filter_that_leaves_no_streamed_table(shop: Shop, runs: bool) -> None:
+def test_a_filter_that_leaves_no_streamed_table(
+    shop: Shop, runs: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """The position goes on all the same. It may even be lost: no table needs it, and
     those that were left are resynced when they are selected again."""
     shop.db["b"].insert_one({"_id": 1})
@@ -249,6 +251,7 @@ def test_a_filter_that_leaves_no_streamed_table(shop: Shop, runs: bool) -> None:
         change(shop)
         shop.db["b"].insert_one({"_id": 2})
     shop.once(**PASSES, table_whitelist=["b"])
+    assert ("the position is lost" in caplog.text) is not runs
     assert shop.differences("b") == []
     assert shop.differences("orders") != []
     shop.once(**PASSES)
