@@ -87,14 +87,18 @@ def newest(cur: Cursor[TupleRow], meta: str, schema: str, name: str) -> Table | 
     return None if row is None else msgspec.json.decode(row[0], type=Table)
 
 
-def keys(
+def standing(
     cur: Cursor[TupleRow], meta: str, schema: str, names: Sequence[str]
-) -> dict[str, str]:
-    """The key's encoding of each of these tables, in its newest version."""
+) -> dict[str, tuple[str, int | None]]:
+    """Of each of these tables the key's encoding, in its newest version, and the number
+    of the file that holds its rows: another one when they were all written anew."""
     cur.execute(
         query(
             """
-            SELECT DISTINCT ON (table_name) table_name, definition ->> 'key'
+            SELECT DISTINCT ON (table_name) table_name, definition ->> 'key',
+                pg_relation_filenode(
+                    to_regclass(format('%%I.%%I', schema_name, table_name))
+                )::bigint
             FROM {meta}.schema_registry
             WHERE schema_name = %s AND table_name = ANY(%s) AND status = 'applied'
             ORDER BY table_name, version DESC
@@ -103,7 +107,7 @@ def keys(
         ),
         (schema, list(names)),
     )
-    return dict(cur.fetchall())
+    return {name: (key, file) for name, key, file in cur.fetchall()}
 
 
 def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:

@@ -65,7 +65,7 @@ class PostgresApplier:
         try:
             with translating(), cur:
                 tables = [changes.table for changes in batch.tables]
-                structure.hold(cur, own.meta, own.schema, tables)
+                structure.hold(cur, own, tables)
                 with refusing():
                     refused = self._move_rows(cur, batch, opened.staged)
                 for changes in batch.tables:

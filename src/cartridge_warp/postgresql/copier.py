@@ -116,7 +116,7 @@ class PostgresCopier:
         reached("tx_begin")
         try:
             with translating():
-                hold(cur, self._tenure.meta, self._tenure.schema, [table])
+                hold(cur, self._tenure, [table])
                 way = self._way(cur, chunk, table, careful=careful)
         except BaseException:
             self._link.rollback()

@@ -17,32 +17,39 @@ from ..rows import encoder_of
 from . import catalog, merge
 from .careful import Part, check_at_once
 from .sqlstate import refusal
+from .tenure import Tenure
 from .upsert import Upserter
 
 #: Dead letters are read back so many at a time, so that large ones fit in memory.
 _LETTERS = 100
 
 
-def hold(
-    cur: Cursor[TupleRow], meta: str, schema: str, tables: Sequence[Table]
-) -> None:
+def hold(cur: Cursor[TupleRow], own: Tenure, tables: Sequence[Table]) -> None:
     """Keep the structure of a schema's tables as it is until the transaction ends.
 
     Raises StructureChanged when the key of one is in another encoding by now: a row
     with the former one could be stored without an error, under a key that no delete
     would ever find. A column that was added since does no harm. Raises
-    PreconditionError where somebody else has changed one, see ``catalog.check``.
+    PreconditionError where somebody else has given one another type, see
+    ``catalog.check``.
     """
     if not tables:
         return
+    schema = own.schema
     cur.execute(merge.lock(*tables))
-    catalog.check(cur, schema, tables)
-    known = registry.keys(cur, meta, schema, [table.name for table in tables])
+    names = [table.name for table in tables]
+    standing = registry.standing(cur, own.meta, schema, names)
+    unsure = []
     for table in tables:
-        if known.get(table.name, table.key) != table.key:
-            raise StructureChanged(
-                f"the key of {schema}.{table.name} became {known[table.name]}"
-            )
+        key, file = standing.get(table.name, (table.key, None))
+        if key != table.key:
+            raise StructureChanged(f"the key of {schema}.{table.name} became {key}")
+        # A type that may alter values is never had without writing all rows anew.
+        if file is None or own.files.get(table.name) != file:
+            unsure.append((table, file))
+    if unsure:
+        catalog.check(cur, schema, [table for table, _ in unsure])
+        own.files.update((table.name, file) for table, file in unsure)
 
 
 def alter(cur: Cursor[TupleRow], statement: sql.Composed) -> None:

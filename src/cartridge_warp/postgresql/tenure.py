@@ -28,7 +28,8 @@ class Tenure:
 
     meta: the metadata schema's name.  letters: tables that may have pending dead
     letters; a table is added before its first one can be seen, and never removed.
-    timeline: of the server, see ``metadata.history``.
+    timeline: of the server, see ``metadata.history``.  files: see ``structure.hold``;
+    of each table the one whose columns were found to be as they should.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Tenure:
         self.letters = letters
         self.timeline = timeline
         self.journal = Journal()
+        self.files: dict[str, int | None] = {}
         self._lock = threading.Lock()
         self._slots: set[int] = set()
         self._seqs: dict[Marked, int] = {}
