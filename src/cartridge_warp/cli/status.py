@@ -162,6 +162,8 @@ def _show(
 def _phase(schema: SchemaStatus, table: TableStatus) -> Phase:
     if table.gone:
         return Phase.GONE
+    if table.left:
+        return Phase.LEFT
     if not table.complete:
         copying = Phase.RESYNCING if table.resync else Phase.COPYING
         return copying if table.planned else Phase.STARTING

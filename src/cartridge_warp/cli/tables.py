@@ -28,6 +28,7 @@ STYLES = {
     Phase.FAILED: "bold red",
     Phase.UNSUPPORTED: "yellow",
     Phase.GONE: "yellow",
+    Phase.LEFT: "yellow",
 }
 _COPYING = (Phase.COPYING, Phase.RESYNCING)
 # What a person watches comes first when the terminal is too short for all tables.

@@ -38,6 +38,8 @@ class Phase(StrEnum):
     STREAMING = "streaming"
     #: Its collection is there no more; the table is as that left it.
     GONE = "gone"
+    #: The filters of the last run leave it out; the table is as that found it.
+    LEFT = "not followed"
     #: A pass of batch mode is under way; and the next one is waited for.
     READING = "reading"
     WAITING = "waiting"

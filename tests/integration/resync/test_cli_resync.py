@@ -295,7 +295,9 @@ def test_a_table_that_is_not_followed(synced: tuple[str, str]) -> None:
     done = sync(*synced, "--schema=shop", "--once", "--tables=users")
     assert done.code == 0, done.err
     harm(postgres_uri, "orders")
-    assert status_of(postgres_uri, "orders")["left"]
+    seen = status_of(postgres_uri, "orders")
+    assert seen["left"]
+    assert seen["phase"] == "not followed"
     assert_refused(
         cwarp("resync", "users", "orders", postgres_uri),
         2,
