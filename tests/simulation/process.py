@@ -139,6 +139,8 @@ class Life:
             self._once
             and not self.stop.requested
             and store.epoch == self.destination.epoch
+            # A standby that was promoted since may lack what was committed.
+            and store.history == self.destination.history
         ):
             for stored in store.tables.values():
                 if not stored.left and any(
