@@ -27,7 +27,8 @@ LABEL = "ResumableChangeStreamError"
 @pytest.fixture
 def source(mongo_db: Mongo, mongo_uri: str) -> Iterator[MongoSource]:
     mongo_db.c.insert_one({"_id": "before"})
-    made = make(mongo_uri, mongo_db.name, change_batch_size=10)
+    # A server that the driver holds for lost is looked at again after 10 s.
+    made = make(mongo_uri, mongo_db.name, change_batch_size=10, connection_timeout=30.0)
     yield made
     made.close()
 
