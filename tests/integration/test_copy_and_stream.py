@@ -8,10 +8,11 @@ import random
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 from bson import Decimal128, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, MongoClient, ReplaceOne, UpdateOne
 from pymongo.database import Database
 
 from cartridge_warp.engine.views import Phase
@@ -138,6 +139,27 @@ def test_a_value_of_another_type_is_kept(shop: Shop) -> None:
         wait_until(lambda: run.table("orders").counts.rescued == 1, "it is counted")
     # A document's place that holds a scalar for once is a path of its own.
     assert "customer" in shop.columns("orders")
+
+
+def test_what_happens_during_a_commit_is_read_at_once(
+    shop: Shop, mongo_client: MongoClient[dict[str, Any]]
+) -> None:
+    """A change that comes while another is committed costs no request of its own."""
+
+    def requests() -> int:
+        counters = mongo_client.admin.command("serverStatus")["opcounters"]
+        return int(counters["getmore"])
+
+    shop.db["orders"].insert_one(order(0))
+    with shop.running():
+        shop.becomes_equal("orders")
+        with psycopg.connect(shop.postgres_uri) as holder:
+            holder.execute(f"LOCK TABLE {SCHEMA}.orders IN EXCLUSIVE MODE")
+            before = requests()
+            for number in range(1, 300):
+                shop.db["orders"].insert_one(order(number))
+        shop.becomes_equal("orders")
+        assert requests() - before < 30
 
 
 def test_transactions_arrive_whole(shop: Shop) -> None:

@@ -58,6 +58,7 @@ class Plan(Struct, frozen=True):
     helpers: processes that help with copies.
     unknown: the chance that a COMMIT's answer is lost.  by_time: the chance that a
     stream is opened by its time.  once: every process is started with ``once``.
+    small_reply: bytes under which a reply is one of a source that is followed closely.
     """
 
     seed: int
@@ -88,6 +89,7 @@ class Plan(Struct, frozen=True):
     expanded: bool = True
     on_drop: str = "keep"
     anew: float = 0.0
+    small_reply: int = 0
 
 
 #: Of faults; a kill is the most telling.
@@ -175,6 +177,7 @@ def plan_of(seed: int, *, helped: bool = True) -> Plan:
         expanded=resyncs.random() < 0.7,
         on_drop=resyncs.choice(("keep", "keep", "truncate", "drop")),
         anew=resyncs.choice((0.0, 0.0, 0.0, 0.3)),
+        small_reply=random.Random(f"replies {seed}").choice((0, 1_000, 1 << 20)),
     )
     if rng.random() < 0.2:
         seconds = rng.choice((0.02, 0.2, 1.0, 5.0))

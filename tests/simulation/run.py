@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 from msgspec import Struct
 
+from cartridge_warp.engine import feed
 from cartridge_warp.engine.views import Phase
 from cartridge_warp.health import not_ready
 
@@ -91,7 +93,8 @@ class Run:
             for fault in self.plan.faults:
                 self._start(partial(self._happen, fault), f"{fault.kind} fault")
             self._start(self._direct, "director")
-            self.scheduler.run(lambda: self._over, switches=SWITCHES)
+            with mock.patch.object(feed, "SMALL_REPLY", self.plan.small_reply):
+                self.scheduler.run(lambda: self._over, switches=SWITCHES)
         except (Exception, Broken) as error:
             failure = f"{type(error).__name__}: {error}"
             if not isinstance(error, Broken | Stuck):

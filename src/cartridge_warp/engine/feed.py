@@ -24,6 +24,11 @@ from .runtime import Condition, Task
 MAX_REPLIES = 4
 MAX_BYTES = 64 << 20
 
+#: A reply with events, and with fewer bytes, is of a source that is followed closely.
+#: Asked again at once it would give the next event alone; asked when these are
+#: committed, it gives all that happened meanwhile, for the cost of one.
+SMALL_REPLY = 64 << 10
+
 #: How long a reading waits for news, in seconds: of a stream without an end, and of one
 #: that ends at some time, which it only learns of with a reply.
 PATIENCE = 1.0
@@ -70,6 +75,7 @@ class Feed:
         self._first = True
         self._arrivals: collections.deque[Arrival] = collections.deque()
         self._nbytes = 0
+        self._held = False
         self._stop = line.stop.child()
         self._tasks: list[Task] = []
 
@@ -102,6 +108,16 @@ class Feed:
         self._nbytes -= arrival.nbytes
         self._news.notify_all()
         return arrival
+
+    @property
+    def held(self) -> bool:
+        """Nothing more is read before ``release``, for a while. Inside ``news``."""
+        return self._held
+
+    def release(self) -> None:
+        """What was taken is done: read on. Inside ``news``."""
+        self._held = False
+        self._news.notify_all()
 
     def position_of(self, token: bytes) -> Position:
         """The position of a token that came with one of the replies."""
@@ -196,8 +212,13 @@ class Feed:
                 return False
             self._arrivals.append(arrival)
             self._nbytes += arrival.nbytes
+            self._held = bool(arrival.events) and arrival.nbytes < SMALL_REPLY
             self._news.notify_all()
-            return True
+            # Not for ever: the source is to be heard of while a lane hangs.
+            self._news.wait_for(
+                lambda: self._stop.requested or not self._held, self._patience
+            )
+            return not self._stop.requested
 
     def _close_changes(self) -> None:
         changes, self._changes = self._changes, None

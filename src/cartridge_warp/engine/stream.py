@@ -85,6 +85,8 @@ class Stream:
         self._line.progress.turn()
         with self._news:
             self._news.wait_for(self._has_work, TURN_SECONDS)
+            if self._feed.held and self._has_done_all:
+                self._feed.release()
             arrival = self._feed.take() if self._has_room else None
         self._check()
         if arrival is not None:
@@ -103,7 +105,13 @@ class Stream:
             or self._feed.failure is not None
             or (self._feed.queued and self._has_room)
             or (self._ready and self._lanes.free)
+            or (self._feed.held and self._has_done_all)
         )
+
+    @property
+    def _has_done_all(self) -> bool:
+        """Nothing can be done with what was read."""
+        return not self._feed.queued and not self._ready and self._lanes.settled
 
     @property
     def _ready(self) -> bool:
