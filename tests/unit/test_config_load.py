@@ -82,7 +82,7 @@ def test_the_defaults_of_the_design(tmp_path: Path) -> None:
     assert settings.monitoring.prometheus.port == 8080
     assert settings.monitoring.health.port == 8081
     assert settings.error_handling.on_misfit == "rescue"
-    assert (schema.snapshot_workers, schema.stream_batch_size) == (3, 1000)
+    assert (schema.snapshot_workers, schema.stream_batch_size) == (3, 2000)
     assert schema.table("any").options == TableOptions()
 
 

@@ -368,7 +368,7 @@ class SchemaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     global_table_whitelist: Patterns = ()
     global_table_blacklist: Patterns = ()
     snapshot_workers: int = 3
-    stream_batch_size: int = 1000
+    stream_batch_size: int = 2000
     stream_batch_bytes: int = 16 << 20
     timezone: str = "UTC"
     on_history_lost: OnHistoryLost = "fail"

@@ -126,7 +126,7 @@ class Flow(Shape, kw_only=True):
     stream_batch_size: Annotated[
         int,
         Meta(ge=1, le=100_000, description="Change events committed at once, at most."),
-    ] = 1000
+    ] = 2000
     stream_batch_bytes: Annotated[
         int,
         Meta(

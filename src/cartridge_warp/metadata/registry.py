@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
-from psycopg import Cursor
+from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
 from ..model import Origin, SchemaChange, Table, TableState
@@ -87,27 +87,28 @@ def newest(cur: Cursor[TupleRow], meta: str, schema: str, name: str) -> Table | 
     return None if row is None else msgspec.json.decode(row[0], type=Table)
 
 
-def standing(
-    cur: Cursor[TupleRow], meta: str, schema: str, names: Sequence[str]
-) -> dict[str, tuple[str, int | None]]:
-    """Of each of these tables the key's encoding, in its newest version, and the number
-    of the file that holds its rows: another one when they were all written anew."""
-    cur.execute(
-        query(
-            """
-            SELECT DISTINCT ON (table_name) table_name, definition ->> 'key',
-                pg_relation_filenode(
-                    to_regclass(format('%%I.%%I', schema_name, table_name))
-                )::bigint
-            FROM {meta}.schema_registry
-            WHERE schema_name = %s AND table_name = ANY(%s) AND status = 'applied'
-            ORDER BY table_name, version DESC
-            """,
-            meta,
-        ),
-        (schema, list(names)),
+def standing(meta: str, schema: str, names: Sequence[str]) -> sql.Composed:
+    """Query of tables' names, the key's encoding in the newest version of each, and the
+    number of the file that holds its rows: another one when they were all written anew.
+
+    To be executed without parameters, and so behind another statement.
+    """
+    return sql.SQL(
+        """
+        SELECT DISTINCT ON (table_name) table_name, definition ->> 'key',
+            pg_relation_filenode(
+                to_regclass(format('%I.%I', schema_name, table_name))
+            )::bigint
+        FROM {meta}.schema_registry
+        WHERE schema_name = {schema} AND table_name = ANY({names})
+            AND status = 'applied'
+        ORDER BY table_name, version DESC
+        """
+    ).format(
+        meta=sql.Identifier(meta),
+        schema=sql.Literal(schema),
+        names=sql.Literal(list(names)),
     )
-    return {name: (key, file) for name, key, file in cur.fetchall()}
 
 
 def tables(cur: Cursor[TupleRow], meta: str, schema: str) -> list[TableState]:

@@ -36,7 +36,7 @@ P = ParamSpec("P")
 _KEPT = 4096
 
 
-def _kept(compose: Callable[P, sql.Composed]) -> Callable[P, sql.SQL]:
+def kept(compose: Callable[P, sql.Composed]) -> Callable[P, sql.SQL]:
     """The same statement as one piece of text, the second time without composing."""
 
     @lru_cache(maxsize=_KEPT)
@@ -49,13 +49,13 @@ def _kept(compose: Callable[P, sql.Composed]) -> Callable[P, sql.SQL]:
     return cast("Callable[P, sql.SQL]", text)
 
 
-@_kept
+@kept
 def copy_into(table: Table) -> sql.Composed:
     """COPY of the table's cells into the table itself."""
     return _copy(table_name(table), table)
 
 
-@_kept
+@kept
 def copy_into_staging(table: Table) -> sql.Composed:
     """The same into its staging table."""
     return _copy(staging_name(table), table)
@@ -80,7 +80,7 @@ def staging_name(table: Table) -> sql.Identifier:
     return sql.Identifier("pg_temp", f"cwarp_staging_{digest}")
 
 
-@_kept
+@kept
 def create_staging(table: Table) -> sql.Composed:
     """Make the staging table where this session has none; it is empty at COMMIT."""
     return sql.SQL(
@@ -93,13 +93,13 @@ def drop_staging(staging: sql.Composable) -> sql.Composed:
     return sql.SQL("DROP TABLE IF EXISTS {}").format(staging)
 
 
-@_kept
+@kept
 def clear_staging(table: Table) -> sql.Composed:
     """Empty the staging table before the transaction ends."""
     return sql.SQL("DELETE FROM {}").format(staging_name(table))
 
 
-@_kept
+@kept
 def merge(table: Table, *, guarded: bool = False) -> sql.Composed:
     """Insert the staged rows; a row whose key exists takes the staged one's cells.
 
@@ -182,7 +182,7 @@ def _differs(table: Table, stored: str, given: str) -> sql.Composed:
     return text
 
 
-@_kept
+@kept
 def reconcile(table: Table) -> sql.Composed:
     """As ``merge``, of those staged rows alone that differ from the table's.
 
@@ -235,7 +235,7 @@ def brought_name(table: Table) -> sql.Identifier:
     return sql.Identifier("pg_temp", f"cwarp_brought_{key_type(table)}")
 
 
-@_kept
+@kept
 def create_brought(table: Table) -> sql.Composed:
     """Make it where this session has none; it is empty at COMMIT."""
     definition = cell_definitions(table)[0]
@@ -244,7 +244,7 @@ def create_brought(table: Table) -> sql.Composed:
     ).format(brought_name(table), definition)
 
 
-@_kept
+@kept
 def note_brought(table: Table) -> sql.Composed:
     """Add key texts to it: one parameter, an array of text."""
     return sql.SQL("INSERT INTO {} SELECT unnest(%s::text[]::{}[])").format(
@@ -252,7 +252,7 @@ def note_brought(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def lock(*tables: Table) -> sql.Composed:
     """Keep structure changes away until the transaction ends, as its rows would."""
     return sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(
@@ -260,7 +260,7 @@ def lock(*tables: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def delete(table: Table) -> sql.Composed:
     """Delete by key texts: one parameter, an array of text."""
     return sql.SQL("DELETE FROM {} WHERE {} = ANY(%s::text[]::{}[])").format(
@@ -268,7 +268,7 @@ def delete(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def mark_deleted(table: Table) -> sql.Composed:
     """Mark rows as deleted, by key texts as ``delete``. The first mark stays."""
     deleted = beside_parameters(name(table.deleted_column))
@@ -289,7 +289,7 @@ def mark_deleted(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def delete_audited(table: Table, meta: str) -> sql.Composed:
     """As ``delete``, and keep each row as it was in ``deletion_audit``.
 
@@ -312,7 +312,7 @@ def delete_audited(table: Table, meta: str) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def staged_keys(table: Table) -> sql.Composed:
     """The canonical texts of the staged rows' keys."""
     return sql.SQL("SELECT {} FROM {}").format(
@@ -320,7 +320,7 @@ def staged_keys(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def given_keys(table: Table) -> sql.Composed:
     """The canonical texts of key texts: one parameter, an array of text."""
     return sql.SQL("SELECT {} FROM unnest(%s::text[]::{}[]) AS k").format(
@@ -338,7 +338,7 @@ def create_present(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def add_present(table: Table) -> sql.Composed:
     """Put keys into it: one parameter, an array of text."""
     return sql.SQL("INSERT INTO {} SELECT unnest(%s::text[]::{}[])").format(
@@ -346,7 +346,7 @@ def add_present(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def absent_keys(table: Table) -> sql.Composed:
     """Key texts of rows whose keys are not in it: one parameter, how many at most.
 
@@ -367,7 +367,7 @@ def absent_keys(table: Table) -> sql.Composed:
     )
 
 
-@_kept
+@kept
 def present_keys(table: Table) -> sql.Composed:
     """The canonical texts of the keys in it."""
     return sql.SQL("SELECT {} FROM {} AS p").format(

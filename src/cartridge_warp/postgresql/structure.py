@@ -36,9 +36,9 @@ def hold(cur: Cursor[TupleRow], own: Tenure, tables: Sequence[Table]) -> None:
     if not tables:
         return
     schema = own.schema
-    cur.execute(merge.lock(*tables))
-    names = [table.name for table in tables]
-    standing = registry.standing(cur, own.meta, schema, names)
+    cur.execute(_holding(own.meta, schema, *tables))
+    cur.nextset()
+    standing = {name: (key, file) for name, key, file in cur.fetchall()}
     unsure = []
     for table in tables:
         key, file = standing.get(table.name, (table.key, None))
@@ -50,6 +50,14 @@ def hold(cur: Cursor[TupleRow], own: Tenure, tables: Sequence[Table]) -> None:
     if unsure:
         catalog.check(cur, schema, [table for table, _ in unsure])
         own.files.update((table.name, file) for table, file in unsure)
+
+
+@merge.kept
+def _holding(meta: str, schema: str, *tables: Table) -> sql.Composed:
+    """Lock the tables, and then look at them; one exchange with the server."""
+    names = [table.name for table in tables]
+    statements = merge.lock(*tables), registry.standing(meta, schema, names)
+    return sql.SQL("; ").join(statements)
 
 
 def alter(cur: Cursor[TupleRow], statement: sql.Composed) -> None:
