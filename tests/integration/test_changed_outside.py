@@ -75,6 +75,19 @@ def test_a_type_that_would_alter_values_is_refused_while_it_streams(shop: Shop) 
     assert shop.differences("t") == []
 
 
+def test_a_lost_column_is_had_again_as_the_error_says(shop: Shop) -> None:
+    alter(shop, 'DROP COLUMN "n"')
+    with pytest.raises(PreconditionError, match=r"column n of .* dropped") as raised:
+        shop.once()
+    _, _, statement = (raised.value.hint or "").partition(": ")
+    with psycopg.connect(shop.postgres_uri) as connection:
+        connection.execute(statement.encode())
+    ask_resync(shop.settings().destination, SCHEMA, ["t"])
+    shop.once()
+    assert shop.rows(f"SELECT n FROM {SCHEMA}.t") == [(1,)]
+    assert shop.differences("t") == []
+
+
 def test_rows_of_another_type_are_not_resynced(shop: Shop) -> None:
     """They could not be compared with what was read."""
     alter(shop, "ALTER n TYPE numeric")

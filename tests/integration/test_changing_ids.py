@@ -121,6 +121,40 @@ def test_ids_of_every_kind_come_later(shop: Shop, start: str) -> None:
     assert letters(shop) == []
 
 
+@pytest.mark.parametrize("copied", [True, False], ids=["copied", "streamed"])
+def test_a_document_that_has_the_key_rewritten_brings_its_columns(
+    shop: Shop, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = shop.db["zoo"]
+    late = [
+        {"_id": "mine", "x": 1, "sub": {"q": 1}},
+        {"_id": 1.5, "x": 3, "y": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)},
+    ]
+    zoo.insert_many([{"_id": n, "n": n} for n in range(20)])
+    if copied:
+        # The sample is taken before they are there.
+        plan = Tables.plan
+
+        def later(self: Tables, *args: Any) -> Any:
+            zoo.insert_many(late)
+            return plan(self, *args)
+
+        monkeypatch.setattr(Tables, "plan", later)
+        shop.once()
+    else:
+        with shop.running():
+            shop.becomes_equal("zoo")
+            zoo.insert_many(late)
+            shop.becomes_equal("zoo")
+    assert shop.differences("zoo") == []
+    with psycopg.connect(shop.postgres_uri) as connection:
+        found = connection.execute(
+            f"SELECT x, y IS NULL, sub_q, _cwarp_extra FROM {SCHEMA}.zoo"
+            " WHERE x IS NOT NULL ORDER BY x"
+        ).fetchall()
+    assert found == [(1, True, 1, None), (3, False, None, None)]
+
+
 def test_each_kind_is_held_one_after_the_other(shop: Shop) -> None:
     zoo = shop.db["zoo"]
     zoo.insert_many([{"_id": n, "n": n} for n in range(10)])

@@ -81,15 +81,15 @@ class _ChunkWork:
             if self._ends_before(key):
                 return None
             batch = self._encoded(reply)
-            if self._drifts(batch):
-                if not self._begun:
-                    shape.evolve(batch)
-                    self._encode_for_newest()
-                    batch = self._encoded(reply)
-                elif self._divisible:
-                    if key and self._may_end_before(key):
-                        self._commit(split_at=key)
-                    return batch
+            # Again, because a key that was rewritten lets in documents with new fields.
+            while not self._begun and self._drifts(batch):
+                shape.evolve(batch)
+                self._encode_for_newest()
+                batch = self._encoded(reply)
+            if self._begun and self._divisible and self._drifts(batch):
+                if key and self._may_end_before(key):
+                    self._commit(split_at=key)
+                return batch
             if not self._begin():
                 return None
             self._write(batch)

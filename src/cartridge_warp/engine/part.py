@@ -213,7 +213,8 @@ class Slice:
         """Make the rows, and let the table change for them where the policy allows."""
         self.table = self._shape.table
         self.rows = self._rows(keep)
-        if self._shape.evolve(self.rows) is not self.table:
+        # Again, because a key that was rewritten lets in documents with new fields.
+        while self._shape.evolve(self.rows) is not self.table:
             self.table = self._shape.table
             self.rows = self._rows(keep)
         self._shape.check(self.rows)

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg import Cursor
+from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
 from ..errors import PreconditionError
 from ..model import DELETED_AT, Table
 from . import ddl
-from .sqlstate import RECOPY
+from .sqlstate import RECOPY, REFILL
 
 #: A domain stands for the type it is made of; what it checks is a matter of rows.
 _COLUMNS: Final = """
@@ -59,8 +59,9 @@ def check(
     cur.execute(_COLUMNS, (schema, [table.name for table in tables]))
     found: dict[str, str] = dict(cur.fetchall())
     for table in tables:
-        if wrong := _wrong(table, found.get(table.name, "[]"), exact):
-            raise PreconditionError(wrong, hint=RECOPY)
+        wrong, hint = _wrong(table, found.get(table.name, "[]"), exact)
+        if wrong:
+            raise PreconditionError(wrong, hint=hint)
 
 
 def strangers(cur: Cursor[TupleRow], table: Table) -> set[str]:
@@ -71,15 +72,17 @@ def strangers(cur: Cursor[TupleRow], table: Table) -> set[str]:
 
 
 @lru_cache(maxsize=1024)
-def _wrong(table: Table, found: str, exact: bool) -> str:
-    """What is wrong with the columns found, as the query gives them; else nothing."""
+def _wrong(table: Table, found: str, exact: bool) -> tuple[str, str]:
+    """What is wrong with the columns found, as the query gives them, and a hint; else
+    nothing."""
     full = f"{table.schema}.{table.name}"
     there = {each[0]: each[1:] for each in _decoded(found)}
     if not there:
-        return f"{full} was dropped outside"
+        return f"{full} was dropped outside", RECOPY
     for name, kind in _kinds(table).items():
         if name not in there:
-            return f"column {name} of {full} was dropped outside"
+            hint = RECOPY if name == ddl.KEY else _refill(table, name, kind)
+            return f"column {name} of {full} was dropped outside", hint
         oid, limit, told = there[name]
         kinds = (kind,) if exact else _HOLDS.get(kind, (kind,))
         oids = {psycopg.adapters.types[each].oid for each in kinds}
@@ -87,9 +90,18 @@ def _wrong(table: Table, found: str, exact: bool) -> str:
             why = f"be compared with {kind}" if exact else f"hold every {kind} as it is"
             return (
                 f"column {name} of {full} was changed outside to {told}, which cannot "
-                f"{why}"
+                f"{why}",
+                RECOPY,
             )
-    return ""
+    return "", ""
+
+
+def _refill(table: Table, name: str, kind: str) -> str:
+    """How a lost column is had again."""
+    column = sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(
+        sql.Identifier(table.schema, table.name), sql.Identifier(name)
+    )
+    return f"{REFILL}: {column.as_string(None)} {kind}"
 
 
 def _kinds(table: Table) -> dict[str, str]:

@@ -83,17 +83,23 @@ _NAMING_CLASSES = frozenset({"0A", "2B"})
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
-#: An empty table or column in its place would lack what was in it.
+#: An empty table in the place of a lost one would lack what was in it.
 RECOPY = (
     "a table was changed outside: change it back, or let it be copied again "
     '("Copy one table again" in docs/troubleshooting.md)'
+)
+
+#: An empty column lacks it too, but a resync sees that.
+REFILL = (
+    "let the table be copied again, or add the column again and then run `cwarp resync`"
+    ' for the table, which fills it ("A lost column" in docs/troubleshooting.md)'
 )
 
 _HINTS = {
     "25006": "the server is read-only: name the primary in the connection string",
     "42501": "grant the destination's role the right that is named here",
     "42P01": RECOPY,
-    "42703": RECOPY,
+    "42703": REFILL,
     "42804": RECOPY,
     "54000": "an id is longer than an index can hold as a key of another encoding",
     "53100": "the server's disk is full: free some room; the work goes on by itself",
