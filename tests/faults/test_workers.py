@@ -85,6 +85,12 @@ def copied_by_workers(scene: Scene) -> int:
     return chunks(scene, "worker < 0 AND state = 'done'")
 
 
+def wait_for_a_copy(*workers: Sync) -> None:
+    """Until they are there, so that a copy is not over before they are."""
+    for each in workers:
+        wait_until(lambda: "no process owns schema" in each.log(), "it waits")  # noqa: B023
+
+
 def copies(scene: Scene, worker: Sync) -> None:
     """Wait until it has a chunk in hand."""
     wait_until(
@@ -112,6 +118,7 @@ def test_a_worker_joins_a_copy(scene: Scene) -> None:
 )
 def test_a_worker_is_killed(scene: Scene, kill: str) -> None:
     worker, other = scene.help(kill=kill), scene.help()
+    wait_for_a_copy(worker, other)
     with writing(scene):
         sync = scene.start()
         assert worker.wait() == -signal.SIGKILL, worker.tail()
