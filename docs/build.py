@@ -14,8 +14,8 @@ import click
 from core_page import core_page
 from markdown import table
 
-from cartridge_warp.cli import cwarp
 from cartridge_warp.cli.failures import EXIT_CODES
+from cartridge_warp.cli.verbs import cwarp
 from cartridge_warp.config import catalog
 from cartridge_warp.config.cascade import CASCADING
 from cartridge_warp.config.check import variable

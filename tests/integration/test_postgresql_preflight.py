@@ -11,6 +11,7 @@ import pytest
 
 from cartridge_warp.config import DestinationSettings
 from cartridge_warp.errors import ConfigError, PreconditionError, WarpError
+from cartridge_warp.metadata import layout
 from cartridge_warp.model import Batch, ChunkRange, TableChanges
 from cartridge_warp.postgresql import status
 from cwarp_core import Reject
@@ -117,6 +118,38 @@ def test_a_role_that_may_not_use_the_schema(postgres_uri: str, plain_uri: str) -
         Batch(position(2), (TableChanges(TABLE, (encoded([order("a", 1)]),), (), 1),)),
     )
     destination.close()
+
+
+def test_a_role_that_may_not_use_the_metadata_of_another(
+    postgres_uri: str, plain_uri: str
+) -> None:
+    """One refusal has every statement that is needed."""
+    other = make(postgres_uri, schema="other")
+    other.open(IDENTITY)
+    other.close()
+    tables = f"SELECT relname FROM pg_class WHERE relnamespace = '{META}'::regnamespace"
+    made = fetch(postgres_uri, f"{tables} AND relkind = 'r'")
+    assert {name for (name,) in made} == set(layout.TABLES)
+    fetch(postgres_uri, f"CREATE SCHEMA shop AUTHORIZATION {ROLE}")
+    error = refusal(plain_uri)
+    assert isinstance(error, PreconditionError)
+    assert error.exit_code == 3
+    on_schema, on_tables, on_sequences = error.hint.removesuffix(";").split("; ")
+    assert on_schema.startswith("GRANT USAGE, CREATE ON SCHEMA ")
+    fetch(postgres_uri, on_schema)
+    error = refusal(plain_uri)
+    assert isinstance(error, PreconditionError)
+    assert str(error) == f"role {ROLE} may not use the tables in schema {META}"
+    assert error.hint == f"{on_tables}; {on_sequences};"
+    fetch(postgres_uri, on_tables)
+    fetch(postgres_uri, on_sequences)
+    with opened(plain_uri, TABLE) as destination:
+        apply(
+            destination,
+            Batch(
+                position(2), (TableChanges(TABLE, (encoded([order("a", 1)]),), (), 1),)
+            ),
+        )
 
 
 def test_a_role_that_may_not_make_temporary_tables(

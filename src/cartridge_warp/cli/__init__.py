@@ -1,52 +1,34 @@
-"""The command line. ``main`` is the entry point and returns the exit code."""
+"""The command line. ``main`` is the entry point and returns the exit code.
+
+Light to import: until ``main`` has taken Ctrl-C, one would end in a traceback.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
+from types import FrameType
 
-import click
-
-from cartridge_warp import __version__, logs
-
-from .configuration import config
-from .demo import demo
-from .failures import EXIT_CODES, guarded
-from .resync import resync
-from .status import status
-from .sync import sync
-from .worker import worker
-
-
-class _Verbs(click.Group):
-    """A group that says what the exit codes mean."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Exit codes"):
-            formatter.write_dl([(str(code), text) for code, text in EXIT_CODES])
-        super().format_epilog(ctx, formatter)
-
-
-@click.group(
-    cls=_Verbs,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
-    epilog="Start with `cwarp demo`: real servers, real data, nothing to set up.",
-)
-@click.version_option(__version__, prog_name="cwarp", message="%(prog)s %(version)s")
-def cwarp() -> None:
-    """Keep PostgreSQL exactly equal to MongoDB: a first copy, then every change."""
-
-
-for _verb in (sync, worker, resync, status, demo, config):
-    cwarp.add_command(_verb)
+#: What the process returns after a Ctrl-C that finds nothing begun.
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process); return the exit code."""
-    logs.configure(level="WARNING")
-    return guarded(
-        lambda: cwarp.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="cwarp",
-            standalone_mode=False,
-        )
-    )
+    before = signal.getsignal(signal.SIGINT)
+    takes = before is signal.default_int_handler
+    if takes:
+        signal.signal(signal.SIGINT, _leave)
+    # Half a second of modules.
+    from .verbs import run
+
+    def ready() -> None:
+        if takes:
+            signal.signal(signal.SIGINT, before)
+
+    return run(arguments, ready)
+
+
+def _leave(_signum: int, _frame: FrameType | None) -> None:
+    os._exit(_INTERRUPTED)

@@ -22,6 +22,9 @@ LOOK_SECONDS = 15.0
 #: The first look is an early one.
 START_SECONDS = 0.5
 
+#: How long the end waits for the last look, whose server may be away.
+LAST_SECONDS = 1.0
+
 
 class Watch(Beside):
     """Looks now and then while the block runs.
@@ -36,8 +39,8 @@ class Watch(Beside):
         self._headroom = Headroom()
 
     def ended(self) -> None:
-        # What the closing summary tells is as of the end.
-        self._look()
+        # What the closing summary tells is as of the end, unless that takes too long.
+        self.line.start(self._look, "last-look").join(LAST_SECONDS)
 
     def work(self) -> None:
         pause = START_SECONDS

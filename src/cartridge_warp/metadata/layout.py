@@ -12,6 +12,13 @@ from ..errors import PreconditionError
 #: The layout of ``schema.sql``, and the last of the steps.
 VERSION = 3
 
+#: Its tables.
+TABLES = (
+    *("layout", "schema_leases", "copy_workers", "sync_markers", "batch_markers"),
+    *("snapshot_chunks", "table_state", "signals", "schema_registry", "sync_runs"),
+    *("error_log", "dead_letter_queue", "deletion_audit"),
+)
+
 #: Serializes creation among processes; any fixed number that is ours will do.
 _LOCK = 0x63776172
 

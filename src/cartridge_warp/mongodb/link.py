@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
@@ -39,6 +40,9 @@ _SOCKET_MS = 120_000
 
 #: How long the majority may take to confirm the primary, in milliseconds.
 _CONFIRM_MS = 10_000
+
+#: How long closing the connections may take.
+_CLOSE_SECONDS = 1.0
 
 #: Where the connection string stands in the settings.
 _SETTING = "source.connection_string"
@@ -246,7 +250,10 @@ class Link:
         return {each.server_type_name for each in known.values()}
 
     def close(self) -> None:
-        self.client.close()
+        # The driver tells a server of its sessions' end, and would wait for one that
+        # is away; it forgets them by itself.
+        with pymongo.timeout(_CLOSE_SECONDS):
+            self.client.close()
 
 
 def _anonymous(uri: str) -> bool:

@@ -16,6 +16,9 @@ from .ddl import MAX_NAME_BYTES
 #: Infinity in ``numeric`` came with 14.
 _MIN_VERSION = 140000
 
+#: What is done with the metadata's tables.
+_NEEDED = ["SELECT", "INSERT", "UPDATE", "DELETE"]
+
 
 def check(link: Link, schema: str, meta: str) -> bool:
     """Raise PreconditionError for the first thing that is missing.
@@ -32,8 +35,8 @@ def check(link: Link, schema: str, meta: str) -> bool:
         with link.transaction(read_only=True) as cur:
             _check_server(cur)
             _check_temporary(cur)
-            for name in (schema, meta):
-                _check_schema(cur, name)
+            _check_schema(cur, schema)
+            _check_schema(cur, meta, layout.TABLES)
             found = layout.check(cur, meta)
             if found is None:
                 return False
@@ -81,25 +84,39 @@ def _check_temporary(cur: Cursor[TupleRow]) -> None:
         )
 
 
-def _check_schema(cur: Cursor[TupleRow], name: str) -> None:
+def _check_schema(
+    cur: Cursor[TupleRow], name: str, tables: tuple[str, ...] = ()
+) -> None:
+    """tables: which of the schema's have to be read and written, where they exist."""
     row = cur.execute(
         """
         SELECT n.oid IS NOT NULL,
             pg_catalog.has_schema_privilege(n.oid, 'CREATE')
                 AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
             pg_catalog.has_database_privilege(current_database(), 'CREATE'),
-            current_database(), current_user
+            current_database(), current_user,
+            EXISTS (
+                SELECT 1 FROM pg_catalog.pg_class c
+                CROSS JOIN unnest(%s::text[]) AS needed
+                WHERE c.relnamespace = n.oid AND c.relname = ANY (%s)
+                    AND NOT pg_catalog.has_table_privilege(c.oid, needed)
+            )
         FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = %s
         """,
-        (name,),
+        (_NEEDED, list(tables), name),
     ).fetchone()
     if row is None:
         return
-    exists, usable, creatable, database, role = row
-    if exists and not usable:
+    exists, usable, creatable, database, role, closed = row
+    if exists and (not usable or closed):
+        of, to = f"SCHEMA {_quoted(name)}", f"TO {_quoted(role)};"
+        grants = [] if usable else [f"GRANT USAGE, CREATE ON {of} {to}"]
+        if closed:
+            grants.append(f"GRANT {', '.join(_NEEDED)} ON ALL TABLES IN {of} {to}")
+            grants.append(f"GRANT USAGE ON ALL SEQUENCES IN {of} {to}")
+        what = "use the tables" if usable else "create tables"
         raise PreconditionError(
-            f"role {role} may not create tables in schema {name}",
-            hint=f"GRANT USAGE, CREATE ON SCHEMA {_quoted(name)} TO {_quoted(role)};",
+            f"role {role} may not {what} in schema {name}", hint=" ".join(grants)
         )
     if not exists and not creatable:
         raise PreconditionError(
