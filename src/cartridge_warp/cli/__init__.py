@@ -27,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if takes:
             signal.signal(signal.SIGINT, before)
 
-    return run(arguments, ready)
+    code = run(arguments, ready)
+    if takes and arguments is None:
+        # Only the interpreter's own end is left; nobody needs a traceback out of that.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:

@@ -20,7 +20,17 @@ from psycopg import sql
 from pymongo.collection import Collection
 
 from .mapping import JSON_TYPES, Column, Mapping, Path
-from .values import CODEC, EXTENDED, cell_is, cell_tells, document, json_is, kind, parse
+from .values import (
+    CODEC,
+    EXTENDED,
+    cell_is,
+    cell_tells,
+    document,
+    json_is,
+    kind,
+    parse,
+    storable,
+)
 
 Document = dict[str, Any]
 _Values = dict[Path, Any]
@@ -205,6 +215,9 @@ def _frozen(value: Any) -> Hashable:
         case "decimal":
             number = value.to_decimal()
             return number if number.is_finite() else ("number", str(number))
+        case "string" if "\0" in value:
+            # Stored as JSON, like every id that is not of the table's own kind.
+            return _thawed(json.dumps(storable(value)))
         case "string":
             return str(value)
         case "bool" | "other":

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
+from . import mapping
 from .check import Result
 from .places import Place
 from .screen import Screen
 from .traffic import NEW_FIELD, Counts
+from .worker import METADATA
 
 _CATALOGUE_QUERY = """\
 SELECT distribution, count(*) AS files,
@@ -59,10 +61,13 @@ def verdict(
 def question(place: Place, screen: Screen) -> None:
     """A question that SQL asks shortly, and its answer."""
     for query in (_catalogue_query(place), _touched_query(place)):
+        if query is None:
+            continue
         try:
             cursor = place.postgres.execute(query)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            # These are other documents than the catalogue's.
+        except (psycopg.ProgrammingError, psycopg.DataError):
+            # These are other documents than the catalogue's: no such table or column,
+            # or one of another type.
             continue
         screen.sql(query.as_string(place.postgres))
         names = [column.name for column in cursor.description or ()]
@@ -75,25 +80,31 @@ def _catalogue_query(place: Place) -> sql.Composed:
     return sql.SQL(_CATALOGUE_QUERY).format(files=files)
 
 
-def _touched_query(place: Place) -> sql.Composed:
-    """When the rows of each table were last touched, by the new field's own column."""
-    column = f"{NEW_FIELD}_at"
-    found = place.postgres.execute(
-        "SELECT table_name FROM information_schema.columns"
-        " WHERE table_schema = %s AND column_name = %s ORDER BY 1",
-        (place.schema, column),
-    )
+def _touched_query(place: Place) -> sql.Composed | None:
+    """When the rows of each table were last touched, by the new field's own column.
+
+    None: no table has one, because nothing was touched or `touched` is another thing.
+    """
+    mappings = mapping.read(place.postgres, METADATA, place.schema)
+    found = [
+        (table, column.name)
+        for _, table in sorted(mappings.items())
+        for column in table.columns
+        if column.path == (NEW_FIELD, "at") and column.type == "timestamptz"
+    ]
     parts = [
         sql.SQL(
             "SELECT {name} AS collection, count({column}) AS touched,"
             " max({column})::timestamptz(0) AS last FROM {table}"
         ).format(
-            name=sql.Literal(name),
+            name=sql.Literal(table.collection),
             column=sql.Identifier(column),
-            table=sql.Identifier(place.schema, name),
+            table=sql.Identifier(table.schema, table.table),
         )
-        for (name,) in found
+        for table, column in found
     ]
+    if not parts:
+        return None
     return sql.SQL("\nUNION ALL ").join(parts) + sql.SQL("\nORDER BY touched DESC")
 
 

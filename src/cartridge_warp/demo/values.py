@@ -164,7 +164,7 @@ def json_is(value: Any, found: Any, *, plain: bool = True) -> bool:
         case "bool":
             return found is value
         case "string":
-            return bool(found == _storable(value))
+            return bool(found == storable(value))
         case "int" | "long" | "double" | "decimal" as what:
             return _number_is(value, what, found, plain)
         case "objectId":
@@ -254,7 +254,8 @@ def _iso(text: str) -> Decimal | None:
     return None if found is None else found - shift
 
 
-def _storable(text: str) -> Any:
+def storable(text: str) -> Any:
+    """A text as JSON holds it; jsonb has no U+0000."""
     if "\0" not in text:
         return text
     return {"$text": {"base64": base64.b64encode(text.encode()).decode()}}
