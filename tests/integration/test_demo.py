@@ -223,6 +223,8 @@ def test_a_kept_demo_goes_on_and_a_planted_difference_is_found(
         ("a.json", '[{"_id": 1},\n{"_id": 2}\n{"_id": 3}]', "a.json:3: Expecting ','"),
         ("a.jsonl", '{"_id": 1}\n{"_id": 1}', "two documents have the _id 1"),
         ("a.txt", "{}", "no .json, .jsonl or .bson file"),
+        ("a.json", "", "no documents in"),
+        ("a.json", "[]", "no documents in"),
     ],
 )
 def test_bad_files_are_named(
@@ -270,3 +272,22 @@ def test_keep_refuses_a_directory_of_somebody_else(
     demo = run("--keep", str(place / "mine"))
     assert demo.wait() == 2
     assert "not empty" in demo.text()
+
+
+def test_keep_refuses_what_can_be_no_directory(
+    run: Callable[..., Demo], place: Path
+) -> None:
+    (place / "file").touch()
+    demo = run("--keep", str(place / "file" / "under"))
+    assert demo.wait() == 2
+    assert "Not a directory" in demo.text()
+    assert "Traceback" not in demo.text()
+
+
+def test_keep_refuses_a_directory_in_use(run: Callable[..., Demo], place: Path) -> None:
+    with embedded.mongod(place / "kept") as mongod:
+        demo = run("--keep", str(place / "kept"))
+        assert demo.wait() == 2
+        assert (
+            f"in use by another demo (its mongod has pid {mongod.pid})" in demo.text()
+        )

@@ -98,8 +98,9 @@ def test_a_cut_bson_file(tmp_path: Path, cut: int) -> None:
     whole = bson.encode({"_id": 1, "x": "long enough"})
     path = tmp_path / "a.bson"
     path.write_bytes(whole + whole[:cut])
-    with pytest.raises(ConfigError, match=f"at byte {len(whole)}: "):
+    with pytest.raises(ConfigError, match=f"at byte {len(whole)}: ") as raised:
         read(path)
+    assert raised.value.hint == "the file is cut off"
 
 
 def test_which_files_are_collections(tmp_path: Path) -> None:

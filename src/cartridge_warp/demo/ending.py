@@ -111,7 +111,7 @@ def _touched_query(place: Place) -> sql.Composed | None:
 def farewell(place: Place, options: Options, screen: Screen) -> None:
     """Both URIs, and what to type next."""
     screen.lines(
-        "Both ends",
+        "Both ends" if options.serve else "Both ends (gone now; --serve keeps them)",
         [
             ("MongoDB", place.source),
             ("PostgreSQL", f"{place.destination}  (schema {place.schema})"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,6 +54,14 @@ def collections(directory: Path) -> dict[str, Path]:
     return found
 
 
+def require_some(directory: Path, sources: Mapping[str, Path]) -> None:
+    """Raises ConfigError when no file holds a document: there is nothing to show."""
+    for path in sources.values():
+        if next(documents(path), None) is not None:
+            return
+    raise ConfigError(f"no documents in {directory}")
+
+
 def documents(path: Path) -> Iterator[RawBSONDocument]:
     """The documents of a file, in order, each with an ``_id``. Raises ConfigError."""
     try:
@@ -71,7 +79,11 @@ def _from_bson(path: Path, data: bytes) -> Iterator[bytes]:
         try:
             document = bson.decode(data[start : start + max(size, 0)], CODEC)
         except (bson.errors.BSONError, ValueError, OverflowError) as error:
-            raise ConfigError(f"{path}: at byte {start}: {error}") from error
+            cut = not 4 <= len(data) - start >= size
+            raise ConfigError(
+                f"{path}: at byte {start}: {error}",
+                hint="the file is cut off" if cut else "that is not BSON",
+            ) from error
         # With an _id the file's own bytes go in, whatever Python makes of them.
         whole = data[start : start + size]
         yield whole if "_id" in document else _encode(document)
@@ -101,7 +113,10 @@ def _from_json(path: Path, data: bytes) -> Iterator[bytes]:
             if array and text[at : at + 1] != "]":
                 at = _comma(text, at)
         except json.JSONDecodeError as error:
-            raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from error
+            raise ConfigError(
+                f"{path}:{error.lineno}: {error.msg}",
+                hint="Extended JSON is read: one document after the other, or an array",
+            ) from error
         except (bson.errors.BSONError, ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"{path}:{line}: {error}") from error
     if array and _skip(text, at + 1) < len(text):

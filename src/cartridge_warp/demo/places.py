@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import psycopg
 import pymongo
@@ -41,6 +42,36 @@ class Place(NamedTuple):
         return f"MongoDB {mongo} and PostgreSQL {info // 10000}.{info % 10000}"
 
 
+def _holds_a_demo(keep: Path) -> bool:
+    """Or nothing yet? Raises ConfigError where no demo can be."""
+    hint = "give --keep a new directory"
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        if not any(keep.iterdir()):
+            return False
+        lock = keep / "mongodb" / "mongod.lock"
+        if lock.exists():
+            with lock.open("r+") as file:
+                _let_go(file, keep)
+    except OSError as error:
+        raise ConfigError(f"--keep {keep}: {error.strerror}", hint=hint) from error
+    if not ((keep / "mongodb").is_dir() and (keep / "postgresql").is_dir()):
+        raise ConfigError(f"{keep} is not empty and not an earlier demo's", hint=hint)
+    return True
+
+
+def _let_go(file: IO[str], keep: Path) -> None:
+    """Raises ConfigError while a mongod holds its lock file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        pid = file.read().strip()
+        raise ConfigError(
+            f"{keep} is in use by another demo (its mongod has pid {pid})",
+            hint="end that one, or give --keep another directory",
+        ) from error
+
+
 @contextmanager
 def opened(keep: Path | None) -> Iterator[Place]:
     """Start both servers, or use those of the environment, and clean up after.
@@ -51,12 +82,7 @@ def opened(keep: Path | None) -> Iterator[Place]:
     reused = False
     if keep is not None:
         keep = keep.absolute()
-        reused = (keep / "mongodb").is_dir() and (keep / "postgresql").is_dir()
-        if not reused and keep.exists() and any(keep.iterdir()):
-            raise ConfigError(
-                f"{keep} is not empty and not an earlier demo's",
-                hint="give --keep a new directory",
-            )
+        reused = _holds_a_demo(keep)
     with ExitStack() as stack:
         mongo = stack.enter_context(embedded.mongod(keep))
         server = stack.enter_context(embedded.postgres(keep))

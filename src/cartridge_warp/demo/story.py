@@ -21,7 +21,10 @@ _Say = Callable[[str], None]
 
 def tell(options: Options, screen: Screen) -> int:
     """The exit code: 0 when every row equals its document, else 1."""
-    sources = None if options.data is None else files.collections(options.data)
+    sources = None
+    if options.data is not None:
+        sources = files.collections(options.data)
+        files.require_some(options.data, sources)
     screen.title("cwarp demo: a real MongoDB, a real PostgreSQL, real documents")
     with ExitStack() as stack:
         with screen.step("servers") as step:

@@ -155,7 +155,9 @@ def _unreachable(link: Link) -> PreconditionError:
     if not kinds:
         return PreconditionError(
             "no server is a member of the replica set that is named",
-            hint="correct replicaSet in the connection string: rs.conf()._id has it",
+            hint="correct replicaSet in the connection string: rs.conf()._id has it; a "
+            "standalone server is in none: restart it with --replSet and "
+            f"{_INITIATE}, or read it in batch mode, without replicaSet",
         )
     if _GHOST in kinds:
         return PreconditionError(_NOT_INITIATED.format(hosts), hint=_INITIATE)
