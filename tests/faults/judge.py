@@ -117,14 +117,14 @@ def check_settled(scene: Scene, sync: Sync) -> None:
         )
         wait_until(
             lambda: sync.look().most(limit) == limit,
-            f"no more than {limit}; it has {sync.look()}{scene.story()}",
+            lambda: f"no more than {limit}; it has {sync.look()}{scene.story()}",
             BACKENDS_GONE,
         )
     most = (_BACKENDS + scene.lanes) * len(scene.schemas)
     most *= sum(each.runs() for each in scene.syncs)
     wait_until(
         lambda: len(scene.rows(_LEFT["backend"])) <= most,
-        f"no more than {most} backends{scene.story()}",
+        lambda: f"no more than {most} backends{scene.story()}",
         BACKENDS_GONE,
     )
 

@@ -208,13 +208,15 @@ class Scene:
     def runs(self, sync: Sync) -> None:
         """Wait until this process owns the schema, which another may have to leave."""
         query = f"SELECT 1 FROM {META}.sync_runs WHERE instance LIKE '%:{sync.pid}'"
-        wait_until(lambda: self._is_so(query), f"it owns the schema{self.story()}")
+        wait_until(
+            lambda: self._is_so(query), lambda: f"it owns the schema{self.story()}"
+        )
 
     def streaming(self) -> None:
         """Wait until a write made now arrives: the stream is being applied."""
         key = f"sign-{time.monotonic_ns()}"
         self.db["signs"].insert_one({"_id": key, "n": 1})
-        wait_until(lambda: self._has_sign(key), f"{key} arrives{self.story()}")
+        wait_until(lambda: self._has_sign(key), lambda: f"{key} arrives{self.story()}")
         running = [sync for sync in self.syncs if sync.runs()]
         # Of several, one stands by, and has less than it will need.
         if len(running) == 1:
@@ -225,7 +227,9 @@ class Scene:
         deadline = time.monotonic() + seconds
         key = f"sign-{time.monotonic_ns()}"
         self.db["signs"].insert_one({"_id": key, "n": 1})
-        wait_until(lambda: self._has_sign(key), f"{key} arrives{self.story()}", seconds)
+        wait_until(
+            lambda: self._has_sign(key), lambda: f"{key} arrives{self.story()}", seconds
+        )
         # Another lane may be a little behind the one that brought the sign.
         while (found := self.differences()) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -238,7 +242,7 @@ class Scene:
         """The fault is over: it went on by itself, and everything is as it should."""
         self.catches_up()
         assert sync.code() is None, sync.tail()
-        wait_until(sync.ready, f"it is ready{self.story()}", RECOVERY)
+        wait_until(sync.ready, lambda: f"it is ready{self.story()}", RECOVERY)
         assert sync.stop() == 0, sync.tail()
         self.check()
 

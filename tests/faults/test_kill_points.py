@@ -91,7 +91,9 @@ def in_mixed(scene: Scene, kill: str) -> Sync:
             scene.writers.burst(20)
             scene.plant_poison(1)
             time.sleep(0.2)
-        wait_until(lambda: over_or_equal(scene, sync), f"caught up{scene.story()}")
+        wait_until(
+            lambda: over_or_equal(scene, sync), lambda: f"caught up{scene.story()}"
+        )
     if sync.code() is None:
         sync.stop()
     sync.wait()

@@ -51,7 +51,7 @@ def test_the_restart_reads_the_chunks_in_flight_again_and_no_other(
         scene.runs(first)
         wait_until(
             lambda: progress(scene)[0] > DOCUMENTS // 3 and progress(scene)[1] > 0,
-            f"a third is copied{scene.story()}",
+            lambda: f"a third is copied{scene.story()}",
             seconds=600,
             pause=0.01,
         )
@@ -62,7 +62,7 @@ def test_the_restart_reads_the_chunks_in_flight_again_and_no_other(
         scene.runs(second)
         wait_until(
             lambda: all_done(scene),
-            f"the copy is complete{scene.story()}",
+            lambda: f"the copy is complete{scene.story()}",
             seconds=600,
         )
         sent = returned(scene) - sent

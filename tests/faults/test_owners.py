@@ -45,7 +45,9 @@ def takes_over(scene: Scene, seconds: float = TAKE_OVER) -> None:
     scene.db["signs"].insert_one({"_id": key, "n": 1})
     query = f"SELECT 1 FROM {SCHEMA}.signs WHERE _id = '{key}'"
     wait_until(
-        lambda: scene.rows(query) != [], f"another goes on{scene.story()}", seconds
+        lambda: scene.rows(query) != [],
+        lambda: f"another goes on{scene.story()}",
+        seconds,
     )
 
 

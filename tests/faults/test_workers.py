@@ -95,7 +95,7 @@ def copies(scene: Scene, worker: Sync) -> None:
     """Wait until it has a chunk in hand."""
     wait_until(
         lambda: chunks(scene, "worker < 0 AND state = 'copying'") > 0,
-        f"a worker copies{scene.story()}",
+        lambda: f"a worker copies{scene.story()}",
         pause=0.005,
     )
     assert worker.code() is None, worker.tail()
@@ -143,12 +143,12 @@ def test_a_worker_freezes_and_wakes_up(scene: Scene) -> None:
         assert worker.frozen
         wait_until(
             lambda: chunks(scene, "kept") == 1,
-            f"its chunk is given back{scene.story()}",
+            lambda: f"its chunk is given back{scene.story()}",
             seconds=3 * SILENT,
         )
         wait_until(
             lambda: chunks(scene, "state <> 'done'") == 0,
-            f"the copy goes on{scene.story()}",
+            lambda: f"the copy goes on{scene.story()}",
         )
         worker.thaw()
         assert worker.wait() == 0, worker.tail()
@@ -205,7 +205,7 @@ def test_a_worker_without_an_owner_waits(scene: Scene) -> None:
     worker = scene.help()
     wait_until(
         lambda: "no process owns schema shop now" in worker.log(),
-        f"it says so{scene.story()}",
+        lambda: f"it says so{scene.story()}",
     )
     assert worker.code() is None, worker.tail()
     assert worker.stop(10) == 0, worker.tail()

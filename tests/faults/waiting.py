@@ -12,11 +12,18 @@ PATIENCE = 90.0
 
 
 def wait_until(
-    done: Callable[[], bool], what: str, seconds: float = PATIENCE, pause: float = 0.1
+    done: Callable[[], bool],
+    what: str | Callable[[], str],
+    seconds: float = PATIENCE,
+    pause: float = 0.1,
 ) -> None:
-    """Ask until it is so; fail the test when it never is."""
+    """Ask until it is so; fail the test when it never is.
+
+    what: a call of it tells what was there at the end of the patience.
+    """
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:.0f} s: {what}")
+            told = what if isinstance(what, str) else what()
+            pytest.fail(f"not within {seconds:.0f} s: {told}")
         time.sleep(pause)
